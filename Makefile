@@ -1,0 +1,148 @@
+# bulkhead: everything is built below $(B); `make help` lists the targets.
+#
+# Objects have real header dependencies (-MMD), nothing is written into the source tree, any -j works.
+# Variants are folders of their own: `make SAN=1` builds with ASan and UBSan into build-san.
+
+SAN ?=
+B ?= $(if $(SAN),build-san,build)
+PREFIX ?= /usr/local
+DESTDIR ?=
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CLANG ?= clang-14
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/bin/bpftool) bpftool)
+LLVM_STRIP ?= llvm-strip-14
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wswitch-enum -Wvla -Wundef -Werror
+SANFLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+CFLAGS ?= -O2 -g
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -I. -I$(B)/gen $(WARN) $(CFLAGS) -fno-common \
+	$(if $(SAN),$(SANFLAGS) -DBULKHEAD_SANITIZED=1,-fstack-protector-strong -D_FORTIFY_SOURCE=2) -fPIE
+ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(if $(SAN),$(SANFLAGS)) $(LDFLAGS)
+
+VERSION := $(shell sed -n 's/^\#\# \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md 2>/dev/null | head -n1)
+ALL_CFLAGS += -DBULKHEAD_VERSION='"$(or $(VERSION),0.0.0)"'
+
+# --- what is made of what ---------------------------------------------------------------------------------------------
+ROOMS := base policies cgroups bpf supervisor/plan supervisor/run supervisor/watch supervisor/stop supervisor/control supervisor
+LIB_SRC := $(filter-out supervisor/main.c %.bpf.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
+TOOL_SRC := $(wildcard tools/*.c)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+HELPER_SRC := $(wildcard tests/helpers/*.c)
+BPF_SRC := $(wildcard bpf/*.bpf.c)
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+LIB := $(B)/libbulkhead.a
+UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
+HELPERS := $(patsubst tests/helpers/%.c,$(B)/helpers/%,$(HELPER_SRC))
+PROGRAMS := $(B)/bulkheadd $(B)/bulkhead
+
+LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
+TOOL_LIBS := $(LIBS)
+
+.DEFAULT_GOAL := all
+.PHONY: all deps check test unit integration san demo bench lint format install uninstall clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(PROGRAMS) ## build bulkheadd and bulkhead
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(call obj,$(LIB_SRC))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/bulkheadd: $(call obj,supervisor/main.c) $(LIB)
+	$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+
+$(B)/bulkhead: $(call obj,$(TOOL_SRC)) $(LIB)
+	$(CC) $(ALL_LDFLAGS) $^ $(TOOL_LIBS) -o $@
+
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+
+# Programs that tests run as modules: small, static where they must be quick.
+$(B)/helpers/%: tests/helpers/%.c
+	@mkdir -p $(@D)
+	gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -pthread $< -o $@
+
+# --- the kernel's side ------------------------------------------------------------------------------------------------
+# One object of all *.bpf.c, stripped of DWARF (645 to 30 KB), as a skeleton. vmlinux.h is this kernel's own.
+BPF_ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
+$(B)/gen/vmlinux.h:
+	@mkdir -p $(@D)
+	@test -r /sys/kernel/btf/vmlinux || { echo "no /sys/kernel/btf/vmlinux: build on a kernel with CONFIG_DEBUG_INFO_BTF" >&2; exit 1; }
+	$(BPFTOOL) btf dump file /sys/kernel/btf/vmlinux format c > $@.tmp && mv $@.tmp $@
+
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c $(B)/gen/vmlinux.h
+	@mkdir -p $(@D)
+	$(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -I. -I$(B)/gen -Wall -Werror -MMD -MP -c $< -o $@
+	$(LLVM_STRIP) -g $@
+
+$(B)/bpf/bulkhead.o: $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.o,$(BPF_SRC))
+	$(BPFTOOL) gen object $@ $^
+
+$(B)/gen/bulkhead.skel.h: $(B)/bpf/bulkhead.o
+	@mkdir -p $(@D)
+	$(BPFTOOL) gen skeleton $< name bulkhead_bpf > $@.tmp && mv $@.tmp $@
+
+$(call obj,$(wildcard bpf/*.c)): | $(if $(BPF_SRC),$(B)/gen/bulkhead.skel.h)
+
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(UNIT_SRC) supervisor/main.c)) $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.d,$(BPF_SRC))
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+deps: ## install what is missing from Debian (root)
+	tools/setup
+
+unit: $(UNITS) ## run the unit tests
+	@tests/run-units $(UNITS)
+
+integration: all $(HELPERS) ## run the integration tests on this kernel (root)
+	tests/run-integration $(B)
+
+san: ## build with ASan and UBSan and run units and integration with it
+	$(MAKE) SAN=1 unit integration
+
+test: deps ## install what is missing, build, lint, run every test, again under sanitizers
+	$(MAKE) all
+	$(MAKE) lint
+	$(MAKE) unit
+	$(MAKE) integration
+	$(MAKE) san
+
+check: unit ## alias of unit
+
+demo: deps ## install what is missing, build, and show the story in a minute (root)
+	$(MAKE) all $(HELPERS)
+	tools/demo $(B)
+
+bench: all $(HELPERS) ## compare with the bare floor (root; N=10,100,1000)
+	tests/bench/run $(B)
+
+lint: ## format, layers, headers, clang-tidy and cppcheck on what changed
+	tools/lint $(B)
+
+format: ## rewrite all C in the house's format
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+# --- install ----------------------------------------------------------------------------------------------------------
+install: all ## install below $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead/profiles $(DESTDIR)$(PREFIX)/share/bulkhead/examples
+	install -m 755 $(B)/bulkheadd $(DESTDIR)$(PREFIX)/sbin/bulkheadd
+	install -m 755 $(B)/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
+	install -m 644 policies/profiles/*.ini $(DESTDIR)$(PREFIX)/share/bulkhead/profiles/
+	cp -R --no-preserve=ownership policies/examples/. $(DESTDIR)$(PREFIX)/share/bulkhead/examples/
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/sbin/bulkheadd $(DESTDIR)$(PREFIX)/bin/bulkhead
+	rm -rf $(DESTDIR)$(PREFIX)/share/bulkhead
+
+clean: ## remove all that was built
+	rm -rf build build-san
+
+help: ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@echo "  variables: B (build folder) SAN=1 DESTDIR PREFIX CC CFLAGS N"

@@ -1,0 +1,50 @@
+/* The loader: puts our programs into the kernel once for a whole instance, pins them, reads their maps. The only user
+ * of libbpf. Knows no module, only cgroup ids.
+ *
+ * Pins lie in /sys/fs/bpf/bulkhead/INSTANCE (0700, pins 0600): maps work, exits, exit_ring, conns; links link_*. Before
+ * a pin is reused its owner, type, sizes and BTF are verified, else it is refused. Where no bpffs is mounted the loader
+ * mounts its own on /sys/fs/bpf with mode 0700 (and unmounts it again in kernel_close when it made it and nothing else
+ * is pinned there). */
+#pragma once
+
+#include "base/error.h"
+#include "base/util.h"
+#include "bpf/shared.h"
+
+typedef struct Kernel Kernel;
+
+typedef struct KernelConfig {
+    const char *instance;
+    uint64_t modules_id;    /* cgroup id of `modules/`: nothing outside of it is counted */
+    unsigned modules_level; /* its level below the cgroup2 root; a module is at +1, a leaf at +2 */
+    size_t max_modules;     /* at least as many as the policy has */
+} KernelConfig;
+
+/* Loads, attaches and pins. On failure nothing is left and *e says what is missing (no BTF, no bpffs, EPERM …). */
+int kernel_open(const KernelConfig *config, Kernel **ret, Error *e);
+/* Detaches and unpins everything, removes the instance's directory. */
+Kernel *kernel_close(Kernel *k);
+/* Removes the pins a dead instance left; the instance's lock must be held. 0 also when there were none; *ret_n counts.
+ */
+int kernel_purge(const char *instance, unsigned *ret_n, Error *e);
+
+/* A module: keeps its counters if it is known already (same cgroup id). */
+int kernel_module_add(Kernel *k, uint64_t module_id, const char *name, uint32_t track, const uint16_t *ports,
+                      size_t n_ports, Error *e);
+int kernel_module_remove(Kernel *k, uint64_t module_id);
+/* A generation, before its launch; takes charge of the module's entry. */
+int kernel_generation_add(Kernel *k, uint64_t leaf_id, uint64_t module_id, uint64_t generation, Error *e);
+int kernel_generation_main(Kernel *k, uint64_t leaf_id, pid_t main_pid);
+int kernel_generation_remove(Kernel *k, uint64_t leaf_id);
+
+int kernel_work(Kernel *k, uint64_t module_id, struct work_entry *ret);
+int kernel_set_draining(Kernel *k, uint64_t module_id, bool draining);
+int kernel_exit(Kernel *k, uint64_t leaf_id, struct exit_entry *ret);
+
+/* The ring: poll this descriptor for reading, then consume; `fn` is called for each event in order. */
+int kernel_ring_fd(const Kernel *k);
+typedef void (*KernelEventFn)(const struct ring_event *event, void *userdata);
+int kernel_ring_consume(Kernel *k, KernelEventFn fn, void *userdata);
+
+/* p-th percentile (0..100) of a latency histogram in microseconds, interpolated in its slot; 0 when empty. */
+uint64_t latency_percentile(const uint64_t slots[BULKHEAD_HIST_SLOTS], unsigned p);

@@ -1,0 +1,113 @@
+/* Cgroups: the host's hierarchies, the instance's tree, groups in it. Knows no module.
+ *
+ * A Group is one directory path that exists in every hierarchy we use: on a pure cgroup2 host there is one hierarchy;
+ * on a hybrid host there are the cgroup2 one (identity, populated, kill, freeze, cpu.stat) and v1 ones for memory, cpu,
+ * pids and, only where asked for, cpuset. All groups of an instance lie below CgroupTree's root, which lies below the
+ * cgroup the daemon was started in, in every hierarchy. Nothing here touches a cgroup it did not make.
+ *
+ * libcgroup discovers hierarchies and reads statistics; own path, mkdir, attach, kill, freeze, events and rmdir go to
+ * the kernel directly (docs/cgroups.md says why, with measurements). */
+#pragma once
+
+#include "base/error.h"
+#include "base/util.h"
+
+typedef enum CgroupMode { CGROUP_PURE, CGROUP_HYBRID } CgroupMode;
+
+/* Index of a hierarchy. On a pure host only CG_UNIFIED is there and carries all controllers. */
+typedef enum Hierarchy { CG_UNIFIED, CG_MEMORY, CG_CPU, CG_PIDS, CG_CPUSET, CG_N } Hierarchy;
+
+typedef struct CgroupTree CgroupTree;
+typedef struct Group Group;
+
+typedef struct GroupLimits {
+    uint64_t cpu_max;    /* percent of one CPU, UINT64_MAX = none */
+    uint64_t cpu_weight; /* 1..10000 as in cgroup2, 0 = leave; v1: cpu.shares = weight * 1024 / 100 */
+    const char *cpus;    /* cpuset list, NULL = none */
+    uint64_t memory_max, memory_high, memory_swap_max; /* bytes, UINT64_MAX = none */
+    bool oom_group;
+    uint64_t pids_max; /* UINT64_MAX = none */
+} GroupLimits;
+
+#define GROUP_LIMITS_NONE                                                                                          \
+    (GroupLimits)                                                                                                  \
+    {                                                                                                              \
+        .cpu_max = UINT64_MAX, .memory_max = UINT64_MAX, .memory_high = UINT64_MAX, .memory_swap_max = UINT64_MAX, \
+        .pids_max = UINT64_MAX                                                                                     \
+    }
+
+/* UINT64_MAX where the host does not tell. */
+typedef struct GroupStats {
+    uint64_t cpu_usage_usec, cpu_throttled_usec;
+    uint64_t memory_current, memory_peak, memory_oom_kills;
+    uint64_t pids_current;
+} GroupStats;
+
+/* Finds the host's hierarchies and opens (makes, if missing) the directory `root_name` below the own cgroup in each.
+ * On a pure host moves this process into the leaf `root_name`/daemon when controllers must be enabled and it is the
+ * only process; else fails saying what to do. Must be called once, before any thread or child exists. */
+int cgroup_tree_open(const char *root_name, CgroupTree **ret, Error *e);
+/* Forgets the tree; removes nothing. */
+CgroupTree *cgroup_tree_close(CgroupTree *t);
+/* Removes the root in every hierarchy; it must be empty of groups. Moves the daemon back out of the leaf it was put in.
+ */
+int cgroup_tree_remove(CgroupTree *t, Error *e);
+
+CgroupMode cgroup_tree_mode(const CgroupTree *t);
+/* The root's absolute directory in the cgroup2 mount, and the same as a cgroup path ("/…/bulkhead-x"). */
+const char *cgroup_tree_root(const CgroupTree *t);
+const char *cgroup_tree_root_path(const CgroupTree *t);
+/* Whether clone3(CLONE_INTO_CGROUP) into a fresh group gives a living child here (self-tested at open). */
+bool cgroup_tree_clone_into(const CgroupTree *t);
+/* Level of the root below the cgroup2 mount's root (0 = the mount's root): what bpf needs to find ancestors. */
+unsigned cgroup_tree_level(const CgroupTree *t);
+/* Which limits this host cannot hold: returns NULL when `limits` is fine, else the key's name ("memory_high") and, in
+ * *ret_why, a constant sentence with what would be right. Called again with the key cleared it names the next. */
+const char *cgroup_tree_refuses(const CgroupTree *t, const GroupLimits *limits, const char **ret_why);
+
+/* Makes the group `path` ("modules/web/3", parents must exist) in every hierarchy. -EEXIST when any part is there: a
+ * leaf must be fresh (docs/cgroups.md: CLONE_INTO_CGROUP after cgroup.kill). Half-made parts are removed on failure. */
+int group_create(CgroupTree *t, const char *path, Group **ret, Error *e);
+/* The same for a stable parent that may exist already (and may exist in some hierarchies only). */
+int group_ensure(CgroupTree *t, const char *path, Group **ret, Error *e);
+/* An existing group, or -ENOENT. */
+int group_open(CgroupTree *t, const char *path, Group **ret, Error *e);
+/* Closes; the cgroup stays. */
+Group *group_close(Group *g);
+/* Removes the directories in every hierarchy. -EBUSY names the hierarchy that is still populated; missing ones are
+ * fine. */
+int group_remove(Group *g, Error *e);
+
+/* Relative to the tree's root, as given. */
+const char *group_path(const Group *g);
+/* "/own/bulkhead-x/modules/web/3": the cgroup2 path, as in /proc/PID/cgroup. */
+const char *group_cgroup_path(const Group *g);
+/* kernfs id of the cgroup2 directory (bpf_get_current_cgroup_id, kn->id). */
+uint64_t group_id(const Group *g);
+/* O_DIRECTORY fd of the cgroup2 directory, for clone3; stays owned by the group. */
+int group_dirfd(const Group *g);
+/* Absolute path of cgroup.events, to watch with inotify (IN_MODIFY) or POLLPRI. */
+char *group_events_path(const Group *g);
+
+/* Fills fds (size CG_N) with O_WRONLY|O_CLOEXEC descriptors of the cgroup.procs files a child must write "0" to, in
+ * order, to be in the group everywhere; those not needed are -EBADF. `cloned_into` leaves the cgroup2 one out. Caller
+ * closes. */
+int group_procs_fds(const Group *g, bool cloned_into, int fds[static CG_N], Error *e);
+/* Moves a process, from outside. */
+int group_attach(Group *g, pid_t pid, Error *e);
+
+/* Writes, reads back and compares; a value the kernel changed (rounding to pages apart) is an error that names both. */
+int group_set_limits(Group *g, const GroupLimits *limits, Error *e);
+int group_read_stats(const Group *g, GroupStats *ret);
+/* 1 populated, 0 not, or a negative errno. Counts processes of sub-groups. */
+int group_populated(const Group *g);
+/* All pids in the group and below (cgroup2 view); *ret owned by the caller. */
+int group_pids(const Group *g, pid_t **ret, size_t *ret_n);
+/* Sends `sig` to every process in the group and below, frozen meanwhile so that forks cannot escape it. Returns the
+ * number signalled or a negative errno. */
+int group_signal(Group *g, int sig);
+/* cgroup.kill: everything in and below dies. The group must not be used for launches after this. */
+int group_kill(Group *g);
+
+/* Calls fn for each existing group directory directly below `path` (sorted by name). */
+int group_children(CgroupTree *t, const char *path, char ***ret_names);

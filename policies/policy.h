@@ -1,0 +1,189 @@
+/* What a policy says, once read: plain values, no effects.
+ *
+ * policy_load() owns the files' meaning: it reads bulkhead.ini, modules.d and drop-ins, checks every key against the
+ * one key table (keys.c), compiles each module's seccomp filter and returns a Policy, or all complaints at once.
+ * Nothing here touches a process, a cgroup or the kernel's state. A Policy is immutable after loading and owns every
+ * string in it.
+ *
+ * Units: times are microseconds (USEC_INFINITY for "infinity"), sizes bytes (UINT64_MAX for "infinity"), CPU is percent
+ * of one CPU. */
+#pragma once
+
+#include "base/error.h"
+#include "base/util.h"
+#include "policies/complaint.h"
+#include "policies/seccomp.h"
+
+#define MODULE_NAME_MAX 63
+
+typedef enum StartMode { START_AUTO, START_MANUAL, START_MODE_N } StartMode;
+
+typedef enum ReadyKind {
+    READY_NONE,
+    READY_EXEC,
+    READY_NOTIFY,
+    READY_FD,
+    READY_TCP,
+    READY_UNIX,
+    READY_KIND_N
+} ReadyKind;
+
+typedef struct Ready {
+    ReadyKind kind;
+    unsigned number; /* READY_FD: the descriptor; READY_TCP: the port */
+    char *path;      /* READY_UNIX: the socket */
+} Ready;
+
+typedef enum LogTarget { LOG_DEFAULT, LOG_JOURNAL, LOG_FILE, LOG_NULL, LOG_INHERIT, LOG_TARGET_N } LogTarget;
+
+typedef enum RestartWhen { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_WHEN_N } RestartWhen;
+
+typedef enum KernelPart { PART_REQUIRED, PART_OPTIONAL, KERNEL_PART_N } KernelPart; /* [supervisor] bpf, cgroups */
+
+/* A set of exit statuses (success_exit_status): codes by bit, signals by bit. 0 is always in. */
+typedef struct ExitSet {
+    uint64_t codes[4];
+    uint64_t signals; /* bit n = signal n */
+} ExitSet;
+
+/* One rlimit as written; `set` tells whether the key was given. UINT64_MAX is RLIM_INFINITY. */
+typedef struct Rlimit {
+    bool set;
+    uint64_t soft, hard;
+} Rlimit;
+
+#define RLIMIT_COUNT 16 /* RLIM_NLIMITS; indexed by RLIMIT_* */
+
+typedef struct Limits {
+    uint64_t cpu_max;         /* percent of one CPU; UINT64_MAX = no limit */
+    uint64_t cpu_weight;      /* 1..10000; 0 = not given */
+    char *cpus;               /* "0-3,5", NULL = not given */
+    uint64_t memory_max;      /* bytes, without swap; UINT64_MAX = no limit */
+    uint64_t memory_high;     /* bytes; UINT64_MAX = no limit */
+    uint64_t memory_swap_max; /* bytes; UINT64_MAX = no limit */
+    bool memory_swap_max_set;
+    bool oom_group;
+    uint64_t pids_max; /* threads count; UINT64_MAX = no limit */
+    Rlimit rlimits[RLIMIT_COUNT];
+    int nice;
+    bool nice_set;
+    int oom_score_adj;
+    bool oom_score_adj_set;
+} Limits;
+
+typedef struct Work {
+    bool track_connections;
+    uint16_t *ports; /* listening ports that count; none = all */
+    size_t n_ports;
+    uint64_t drain_soft, drain_hard;
+} Work;
+
+typedef struct Sandbox {
+    char *user_name, *group_name; /* as written; group NULL = the user's primary group */
+    uid_t uid;
+    gid_t gid;
+    gid_t *supplementary_groups; /* exactly these, none inherited */
+    size_t n_supplementary_groups;
+    bool capabilities_set;
+    uint64_t capabilities; /* bit n = capability n; bounding set, and ambient where user is not root */
+    bool no_new_privs;
+    char *profile;        /* name, NULL = no seccomp filter */
+    char **allow, **deny; /* rules on top of the profile, in profile syntax */
+    SeccompViolation on_violation;
+    SeccompFilter *filter; /* compiled; NULL = no filter. Shared by modules with equal rules (see seccomp.h) */
+} Sandbox;
+
+typedef struct Recovery {
+    RestartWhen restart;
+    uint64_t max_attempts; /* since the last healthy run; 0 = no limit */
+    uint64_t backoff, max_backoff, reset_after;
+    double factor;   /* >= 1 */
+    unsigned jitter; /* percent, 0..100 */
+} Recovery;
+
+/* Where a value was written. Kept only for keys that were written, so that a thousand modules stay small. */
+typedef struct Origin {
+    uint16_t key;  /* index in the key table */
+    uint16_t file; /* index in Policy.files */
+    uint32_t line;
+} Origin;
+
+typedef struct Policy Policy;
+
+typedef struct ModulePolicy {
+    char *name;
+    const Policy *policy; /* what it belongs to */
+    char *file;           /* the module's own ini file, as it is shown */
+    Origin *origins;
+    size_t n_origins;
+
+    char **exec; /* argv, expanded; at least one word */
+    char *description, *version;
+    StartMode start;
+    char **exec_start_pre, **exec_stop_post; /* argv, NULL = none */
+    char *working_dir;
+    char **environment;     /* "NAME=value", merged with environment_file; the whole environment of the module */
+    char *environment_file; /* as written */
+    mode_t umask;
+    char **requires, **wants, **after;
+    bool required;
+    Ready ready;
+    uint64_t start_timeout, stop_timeout;
+    int stop_signal;
+    ExitSet success_exit_status;
+    LogTarget log;
+    char **runtime_directory, **state_directory, **logs_directory; /* relative names below /run, /var/lib, /var/log */
+
+    Limits limits;
+    Work work;
+    Sandbox sandbox;
+    Recovery recovery;
+} ModulePolicy;
+
+typedef struct SupervisorPolicy {
+    bool parallel_start;
+    uint64_t start_delay, startup_timeout;
+    char *read_group, *operate_group; /* as written, NULL = none */
+    gid_t read_gid, operate_gid;      /* (gid_t)-1 = none */
+    KernelPart bpf, cgroups;
+    char *log_level; /* one of log_level_names */
+} SupervisorPolicy;
+
+struct Policy {
+    char *dir;
+    char **files; /* every file that was read, as it is shown */
+    SupervisorPolicy supervisor;
+    ModulePolicy **modules; /* sorted by name (strcmp) */
+    size_t n_modules;
+};
+
+/* Reads the configuration in `dir`. `shared_dir` holds the shipped profiles (`shared_dir`/profiles), searched after
+ * `dir`/profiles. On success returns 0 and *ret; otherwise -EINVAL, *ret untouched and at least one complaint added.
+ * Complaints are sorted by file and line. */
+int policy_load(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints);
+Policy *policy_free(Policy *p);
+static inline void policy_freep(Policy **p)
+{
+    *p = policy_free(*p);
+}
+
+/* Where `key` ("module.requires") of the module was written: *ret_file as it is shown and the line; the module's own
+ * file and line 0 when it is a default. */
+void policy_origin(const ModulePolicy *m, const char *key, const char **ret_file, unsigned *ret_line);
+
+/* The module of that name, or NULL. */
+ModulePolicy *policy_find(const Policy *p, const char *name);
+
+/* Where the shipped files are: `PREFIX/share/bulkhead` when the executable is in PREFIX/bin or PREFIX/sbin, the source
+ * tree's `policies` when it is run from a build folder there. Owned by the caller; -ENOENT when neither holds profiles.
+ */
+int policy_shared_dir(char **ret);
+
+bool exit_set_contains(const ExitSet *set, int code, int signal);
+
+/* Names for show and for parse, index = enum value. */
+extern const char *const start_mode_names[START_MODE_N];
+extern const char *const ready_kind_names[READY_KIND_N];
+extern const char *const log_target_names[LOG_TARGET_N];
+extern const char *const restart_when_names[RESTART_WHEN_N];
+extern const char *const kernel_part_names[KERNEL_PART_N];

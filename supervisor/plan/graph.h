@@ -1,0 +1,45 @@
+/* The dependency graph: indexes into Policy.modules, edges both ways, checked once. Pure.
+ *
+ * requires: hard, must be ready first, its failure is mine. wants: soft, is started too and waited for until it is
+ * ready or has failed. after: order only, for what is being started anyway. Stop order is the reverse of all three. */
+#pragma once
+
+#include "policies/policy.h"
+
+typedef struct Edges {
+    size_t *to;
+    size_t n;
+} Edges;
+
+typedef struct Node {
+    Edges requires, wants, after;
+    Edges required_by; /* reverse of requires */
+    Edges before;      /* reverse of requires, wants and after together, each once: who must be down first */
+} Node;
+
+typedef struct Graph {
+    const Policy *policy; /* not owned; must outlive the graph */
+    Node *nodes;          /* one a module, same index */
+    size_t n;
+    size_t *order; /* a start order: dependencies first, names break ties */
+    size_t *wave;  /* wave[i]: longest path of dependencies below i; modules of one wave can start at once */
+    size_t n_waves;
+} Graph;
+
+/* -EINVAL adds complaints: each missing module (with the nearest name), each self-dependency, each cycle once with its
+ * path
+ * ("a → b → c → a"), all at the file and line of the key. */
+int graph_build(const Policy *policy, Graph **ret, Complaints *complaints);
+Graph *graph_free(Graph *g);
+static inline void graph_freep(Graph **g)
+{
+    *g = graph_free(*g);
+}
+
+/* Marks in `set` (n bools, caller's) module i and all it requires or wants, transitively. */
+void graph_closure_up(const Graph *g, size_t i, bool *set);
+/* Marks module i and all that require it, transitively (wants and after do not count). */
+void graph_closure_down(const Graph *g, size_t i, bool *set);
+
+/* The index of a module by name, or -ENOENT. */
+ssize_t graph_index(const Graph *g, const char *name);

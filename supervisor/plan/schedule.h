@@ -1,0 +1,24 @@
+/* Which module may start or stop now: pure decisions over the graph and the modules' present state. */
+#pragma once
+
+#include "supervisor/plan/graph.h"
+
+typedef enum NodeStatus {
+    NODE_DOWN,     /* not running, nobody wants it up now */
+    NODE_WAITING,  /* wanted up, not begun */
+    NODE_STARTING, /* begun, not ready */
+    NODE_READY,
+    NODE_STOPPING,
+    NODE_FAILED, /* its start failed, or it ended and will not be restarted in this attempt */
+    NODE_STATUS_N
+} NodeStatus;
+
+typedef enum ScheduleAnswer { SCHEDULE_WAIT, SCHEDULE_GO, SCHEDULE_DEPENDENCY_FAILED } ScheduleAnswer;
+
+/* May the WAITING module i start? *ret_on: the dependency it waits for, or that failed (untouched on GO). A required
+ * dependency that is DOWN or STOPPING counts as failed when nobody will start it (DOWN), as to be waited for when
+ * STOPPING. */
+ScheduleAnswer schedule_start(const Graph *g, const NodeStatus *status, size_t i, size_t *ret_on);
+/* May module i be taken down? Waits while anything in its `before` list is STARTING, READY or STOPPING and
+ * *stopping[j]* is set for it (it is being stopped in the same transaction); others do not hold it. */
+ScheduleAnswer schedule_stop(const Graph *g, const NodeStatus *status, const bool *stopping, size_t i, size_t *ret_on);
