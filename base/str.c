@@ -174,9 +174,11 @@ const char *str_nearest(const char *word, const char *const *candidates, size_t 
     return best;
 }
 
-/* Length of the valid UTF-8 sequence at s (1 to 4), or 0. */
-static size_t utf8_length(const unsigned char *s, size_t n)
+size_t utf8_length(const char *text, size_t n)
 {
+    const unsigned char *s = (const unsigned char *)text;
+    if (n == 0)
+        return 0;
     size_t want = s[0] < 0x80                     ? 1
                   : (s[0] >= 0xc2 && s[0] < 0xe0) ? 2
                   : (s[0] & 0xf0) == 0xe0         ? 3
@@ -190,6 +192,10 @@ static size_t utf8_length(const unsigned char *s, size_t n)
     /* C1 controls (U+0080 to U+009F) drive terminals as well as ESC does. */
     if (want == 2 && s[0] == 0xc2 && s[1] < 0xa0)
         return 0;
+    /* Overlong forms, surrogates, beyond U+10FFFF: D-Bus drops a client that sends one. */
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) ||
+        (s[0] == 0xf4 && s[1] >= 0x90))
+        return 0;
     return want;
 }
 
@@ -198,7 +204,7 @@ char *str_escape(const char *s, size_t n, size_t limit)
     StrBuf b = STRBUF_NULL;
     const unsigned char *p = (const unsigned char *)s;
     for (size_t i = 0; i < n;) {
-        size_t len = utf8_length(p + i, n - i);
+        size_t len = utf8_length(s + i, n - i);
         bool plain = len > 1 || (len == 1 && p[i] >= 0x20 && p[i] != 0x7f && p[i] != '\\');
         if (b.len + (plain ? len : 4) > limit)
             break;

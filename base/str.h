@@ -60,6 +60,9 @@ size_t str_distance(const char *a, const char *b);
  * wrong). */
 const char *str_nearest(const char *word, const char *const *candidates, size_t n);
 
+/* Length of the valid UTF-8 sequence that `s` begins with (1 to 4), 0 when it is none or a C1 control. */
+size_t utf8_length(const char *s, size_t n);
+
 /* A copy that is safe on a terminal and in a log line: control bytes, non-UTF-8 and backslash as \xNN; cut at `limit`
  * bytes. */
 char *str_escape(const char *s, size_t n, size_t limit);
