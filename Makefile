@@ -122,7 +122,12 @@ demo: deps ## install what is missing, build, and show the story in a minute (ro
 bench: all $(HELPERS) ## compare with the bare floor (root; N=10,100,1000)
 	tests/bench/run $(B)
 
-lint: ## format, layers, headers, clang-tidy and cppcheck on what changed
+# What tools/lint compiles headers with.
+.PHONY: cflags
+cflags:
+	@:$(info $(ALL_CFLAGS))
+
+lint: $(if $(BPF_SRC),$(B)/gen/bulkhead.skel.h) ## format, layers, headers, clang-tidy and cppcheck on what changed
 	tools/lint $(B)
 
 format: ## rewrite all C in the house's format
