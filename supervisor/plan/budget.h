@@ -10,7 +10,10 @@ typedef struct HostCapacity {
     uint64_t pids;   /* kernel.pid_max */
 } HostCapacity;
 
+/* Reads the host's values; a limit of an enclosing cgroup counts too. A negative errno when /proc cannot tell. */
 int budget_host(HostCapacity *ret);
+/* The same below `root` ("" = this machine): for tests, and for looking at another root's /proc. */
+int budget_host_at(const char *root, HostCapacity *ret);
 /* 0, or -E2BIG with both numbers and the largest contributor in *e ("required modules may use 96.0G of memory (largest:
  * db 64G), the host has 23.4G: lower memory_max or required"). Unlimited modules do not count. */
 int budget_check(const Policy *policy, const HostCapacity *host, Error *e);

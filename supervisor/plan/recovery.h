@@ -1,8 +1,9 @@
 /* Restart or not, and when: pure, with the random number and the clock given (DESIGN §4 [recovery]).
  *
  * The first restart after a healthy run (ready for at least reset_after) is at once, and so is the first ever; the
- * second waits backoff, each further one factor times longer, never over max_backoff, ± jitter. After max_attempts
- * restarts without a healthy run recovery gives up. */
+ * second waits backoff, each further one factor times longer, ± jitter, and never over max_backoff, jitter and all.
+ * After max_attempts restarts without a healthy run recovery gives up; so it does when the delay would be infinite.
+ * It lives in plan/ because `bulkhead plan` shows the same schedule that the daemon follows. */
 #pragma once
 
 #include "policies/policy.h"
@@ -25,7 +26,8 @@ typedef struct RecoveryDecision {
     uint64_t delay_usec;
 } RecoveryDecision;
 
-/* Decides and counts: h->attempts is what it must be after the decision. */
+/* Decides and counts: h->attempts is what it must be after the decision. NONE ends the row (attempts 0); GIVE_UP leaves
+ * the count to be shown, so whoever starts the module by hand after it begins with a RecoveryHistory of zero. */
 RecoveryDecision recovery_decide(const Recovery *policy, RecoveryHistory *h, const RecoveryInput *in);
-/* Delay before restart number `attempt` (from 1), without jitter. */
+/* Delay before restart number `attempt` (from 1), without jitter; USEC_INFINITY = never. */
 uint64_t recovery_delay(const Recovery *policy, unsigned attempt);
