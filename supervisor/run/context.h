@@ -1,0 +1,42 @@
+/* What every step of a module's life needs and the host owns: the event loop, the instance's directories, the kernel's
+ * parts, and the hooks by which lower rooms tell the host what happened (they may not include it).
+ *
+ * One RunContext lives as long as the daemon; nobody below the host frees anything in it. */
+#pragma once
+
+#include <jansson.h>
+#include <systemd/sd-event.h>
+
+#include "bpf/kernel.h"
+#include "cgroups/cgroup.h"
+
+typedef struct Module Module;
+typedef struct Generation Generation;
+
+typedef struct RunHooks {
+    /* The generation's lifecycle has moved on. */
+    void (*changed)(void *host, Generation *g);
+    /* The main process has ended; the cause is in g->exit. */
+    void (*exited)(void *host, Generation *g);
+    /* Something worth telling: `detail` is stolen, may be NULL. `phase` may be NULL. */
+    void (*event)(void *host, const Module *m, uint64_t generation, const char *event, const char *phase, json_t *detail);
+} RunHooks;
+
+typedef struct RunContext {
+    sd_event *event;
+    const char *instance;
+    CgroupTree *tree;
+    Kernel *kernel; /* NULL where bpf = optional and the kernel has none */
+    int view, root; /* the modules' mount namespace and its root */
+    int runtime_dir, notify_dir, logs_dir; /* /run/bulkhead/I, /run/bulkhead/I/notify, /var/log/bulkhead/I */
+    int null_fd;                           /* /dev/null, read and write */
+    uint64_t nofile_soft, nofile_hard;     /* as the daemon was started with */
+    const RunHooks *hooks;
+    void *host;
+} RunContext;
+
+/* Shorthand for the event hook; detail may be NULL and is stolen. */
+static inline void run_event(const RunContext *ctx, const Module *m, uint64_t generation, const char *event, const char *phase, json_t *detail)
+{
+    ctx->hooks->event(ctx->host, m, generation, event, phase, detail);
+}

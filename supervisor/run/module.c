@@ -1,0 +1,66 @@
+/* See module.h. */
+#include "supervisor/run/module.h"
+
+#include <errno.h>
+
+#include "base/fd.h"
+#include "supervisor/run/hook.h"
+#include "supervisor/run/notify.h"
+#include "supervisor/run/start.h"
+
+void module_clear_error(Module *m)
+{
+    free(TAKE_PTR(m->last_error_stage));
+    free(TAKE_PTR(m->last_error));
+}
+
+void module_set_error(Module *m, const char *stage, const char *message)
+{
+    module_clear_error(m);
+    m->last_error_stage = xstrdup(stage);
+    m->last_error = xstrdup(message);
+}
+
+Generation *generation_new(Module *m)
+{
+    Generation *g = new0(Generation);
+    g->module = m;
+    g->number = ++m->last_generation;
+    g->pidfd = -EBADF;
+    m->generation = g;
+    return g;
+}
+
+Generation *generation_free(Generation *g)
+{
+    if (!g)
+        return NULL;
+    sd_event_source_disable_unref(g->child_source);
+    sd_event_source_disable_unref(g->main_source);
+    sd_event_source_disable_unref(g->start_timer);
+    launch_free(g->launch);
+    hook_free(g->hook);
+    notify_free(g->notify);
+    group_close(g->leaf);
+    fd_close(g->pidfd);
+    free(g->status_text);
+    if (g->module->generation == g)
+        g->module->generation = NULL;
+    free(g);
+    return NULL;
+}
+
+int generation_step(Generation *g, LifecycleEvent event)
+{
+    RunContext *ctx = g->module->ctx;
+    LifecycleState before = g->lifecycle.state;
+    int r = lifecycle_step(&g->lifecycle, event);
+    if (r < 0) {
+        run_event(ctx, g->module, g->number, "lifecycle-error", NULL,
+                  json_pack("{s:s,s:s}", "state", lifecycle_state_name(before), "event", lifecycle_event_name(event)));
+        return r;
+    }
+    if (g->lifecycle.state != before)
+        ctx->hooks->changed(ctx->host, g);
+    return 0;
+}

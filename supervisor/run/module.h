@@ -1,0 +1,95 @@
+/* A module while the daemon runs: the policy it follows, the generation it has, what recovery knows of it. And a generation:
+ * one run, with its leaf, its main process and the sources that watch it.
+ *
+ * Ownership: the host owns Modules (an array parallel to Policy.modules); a Module owns at most one Generation; a Generation
+ * owns its leaf handle, pidfd, readiness and teardown state and frees them in generation_free(). Everything happens on the one
+ * event loop. */
+#pragma once
+
+#include "policies/policy.h"
+#include "supervisor/plan/recovery.h"
+#include "supervisor/plan/schedule.h"
+#include "supervisor/run/context.h"
+#include "supervisor/run/lifecycle.h"
+
+/* How a main process ended, as seen by wait and by the kernel's programs together. Heap-allocated: most modules never die. */
+typedef struct LastExit {
+    int code;     /* exit status, -1 when it was a signal */
+    int signal;   /* 0 when it exited */
+    bool success; /* in success_exit_status, or wanted */
+    bool oom;     /* the OOM killer chose it */
+    int syscall_nr; /* seccomp killed it for this one; -1 = no */
+    uint64_t syscall_args[6];
+    char syscall_comm[BULKHEAD_COMM_SIZE]; /* the process that made the call: a child, maybe */
+    int killer_pid; /* who sent the signal; 0 = the kernel or unknown */
+    char killer_comm[BULKHEAD_COMM_SIZE];
+    uint64_t time; /* wall clock, µs */
+    uint64_t generation;
+} LastExit;
+
+typedef struct Launch Launch;     /* a start under way: run/start.c */
+typedef struct Hook Hook;         /* a helper command under way: run/hook.c */
+typedef struct Notify Notify;     /* the notify socket: run/notify.c */
+typedef struct Teardown Teardown; /* phases under way: stop/teardown.c */
+
+struct Generation {
+    Module *module;
+    uint64_t number;
+    Lifecycle lifecycle;
+    Group *leaf;
+    pid_t pid;                /* main process, 0 = none yet; stays known after its end */
+    int pidfd;
+    bool main_alive;
+    int wait_code, wait_status; /* once it ended: CLD_EXITED, CLD_KILLED or CLD_DUMPED and its number; code 0 = unknown */
+    bool registered;            /* known to bpf/ */
+    sd_event_source *child_source; /* reaps what we launched */
+    sd_event_source *main_source;  /* watches another main process (MAINPID=) */
+    sd_event_source *start_timer;
+    Launch *launch;
+    Notify *notify;
+    Teardown *teardown;
+    Hook *hook;
+    uint64_t started, ready;  /* monotonic µs; 0 = not yet */
+    char *status_text;        /* STATUS= of the module, escaped */
+    bool failed;              /* how it is to end: failed, or gone */
+};
+
+struct Module {
+    RunContext *ctx;
+    size_t index;
+    const ModulePolicy *policy;
+    Group *group; /* modules/NAME, NULL until the first start */
+    Generation *generation;
+    uint64_t last_generation;
+
+    /* What the host wants and where it stands: host.c and jobs.c alone write these. */
+    NodeStatus status;
+    bool want_up;
+    bool want_restart;
+    bool stopping;
+    sd_event_source *restart_timer;
+    uint64_t next_start; /* monotonic µs, 0 = none */
+    RecoveryHistory history;
+    bool gave_up;
+    uint64_t restarts;
+    uint64_t since; /* wall clock µs of the last change of state */
+
+    LastExit *last_exit;
+    char *last_error_stage, *last_error; /* why the last start or teardown failed, NULL = it did not */
+    struct TeardownResult *last_teardown;
+    uint64_t oom_kills; /* of processes in ended generations */
+};
+
+static inline const char *module_name(const Module *m)
+{
+    return m->policy->name;
+}
+
+void module_set_error(Module *m, const char *stage, const char *message);
+void module_clear_error(Module *m);
+
+Generation *generation_new(Module *m);
+/* Frees what is left of it; the leaf must be removed or abandoned by then. */
+Generation *generation_free(Generation *g);
+/* Takes a lifecycle step and tells the host; a wrong one is an error event and changes nothing. */
+int generation_step(Generation *g, LifecycleEvent event);

@@ -1,0 +1,199 @@
+/* See spawn.h. */
+#include "supervisor/run/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+/* What a module never gets unless its policy lists its capabilities itself: with any of these root could undo its bulkhead
+ * (mount, load programs into the kernel, write raw memory or devices, read other processes). */
+static const uint8_t dropped_by_default[] = {
+    CAP_SYS_ADMIN, CAP_BPF,       CAP_SYS_PTRACE,         CAP_SYS_MODULE, CAP_SYS_RAWIO,
+    CAP_PERFMON,   CAP_MAC_ADMIN, CAP_CHECKPOINT_RESTORE, CAP_MKNOD,      CAP_SYS_BOOT,
+    CAP_MAC_OVERRIDE,
+};
+
+static uint64_t bounding_set(const Sandbox *s)
+{
+    if (s->capabilities_set)
+        return s->capabilities;
+    uint64_t set = UINT64_MAX;
+    for (size_t i = 0; i < ELEMENTS(dropped_by_default); i++)
+        set &= ~(1ull << dropped_by_default[i]);
+    return set;
+}
+
+static bool has_variable(char *const *env, const char *name)
+{
+    size_t n = strlen(name);
+    STRV_FOREACH(e, env)
+        if (strncmp(*e, name, n) == 0 && (*e)[n] == '=')
+            return true;
+    return false;
+}
+
+static void set_default(char ***env, const char *name, const char *value)
+{
+    if (value && !has_variable(*env, name))
+        strv_push(env, xasprintf("%s=%s", name, value));
+}
+
+static void set_directories(char ***env, const char *name, const char *base, char *const *names)
+{
+    if (!names)
+        return;
+    StrBuf b = STRBUF_NULL;
+    STRV_FOREACH(n, names)
+        strbuf_addf(&b, "%s%s/%s", b.len ? ":" : "", base, *n);
+    set_default(env, name, b.s);
+    strbuf_done(&b);
+}
+
+char **spawn_environment(const Module *m, char *const *extra)
+{
+    const ModulePolicy *p = m->policy;
+    char **env = strv_copy(p->environment);
+    set_default(&env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    const struct passwd *pw = getpwuid(p->sandbox.uid);
+    if (pw) {
+        set_default(&env, "HOME", pw->pw_dir);
+        set_default(&env, "USER", pw->pw_name);
+        set_default(&env, "LOGNAME", pw->pw_name);
+        set_default(&env, "SHELL", pw->pw_shell);
+    }
+    set_directories(&env, "RUNTIME_DIRECTORY", "/run", p->runtime_directory);
+    set_directories(&env, "STATE_DIRECTORY", "/var/lib", p->state_directory);
+    set_directories(&env, "LOGS_DIRECTORY", "/var/log", p->logs_directory);
+    STRV_FOREACH(e, extra)
+        strv_add(&env, *e);
+    return env;
+}
+
+static void close_all(int fds[static CG_N])
+{
+    for (size_t i = 0; i < CG_N; i++)
+        fds[i] = fd_close(fds[i]);
+}
+
+static pid_t clone_child(const Group *group, bool into, int *ret_pidfd)
+{
+    struct clone_args args = {
+        .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (into ? CLONE_INTO_CGROUP : 0),
+        .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
+        .exit_signal = SIGCHLD,
+        .cgroup = into ? (uint64_t)group_dirfd(group) : 0,
+    };
+    return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+}
+
+static void fill(const SpawnRequest *r, ChildPlan *p)
+{
+    const Module *m = r->module;
+    const Sandbox *s = &m->policy->sandbox;
+    uint64_t bounding = bounding_set(s);
+    *p = (ChildPlan){
+        .view = m->ctx->view,
+        .root = m->ctx->root,
+        .stdio = {m->ctx->null_fd, r->output, r->error},
+        .ready_fd = r->ready_fd,
+        .ready_number = r->ready_number,
+        .umask = m->policy->umask,
+        .limits = &m->policy->limits,
+        .inherited_nofile = {m->ctx->nofile_soft, m->ctx->nofile_hard},
+        .uid = s->uid,
+        .gid = s->gid,
+        .groups = s->supplementary_groups,
+        .n_groups = s->n_supplementary_groups,
+        .bounding = bounding,
+        .ambient = s->capabilities_set ? bounding : 0,
+        .no_new_privs = s->no_new_privs,
+        .directory = m->policy->working_dir,
+        .path = r->argv ? r->argv[0] : NULL,
+        .argv = r->argv,
+        .envp = r->envp,
+        .probe = r->probe,
+        .probe_argument = r->probe_argument,
+    };
+    if (r->filtered && s->filter)
+        p->filter = (struct sock_fprog){(unsigned short)s->filter->n_instructions, s->filter->instructions};
+}
+
+int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
+{
+    ChildPlan plan;
+    fill(r, &plan);
+    bool into = cgroup_tree_clone_into(r->module->ctx->tree);
+    int code = group_procs_fds(r->group, into, plan.procs, e);
+    if (code < 0) {
+        error_stage(e, "cgroup");
+        return code;
+    }
+    int pipe_fds[2];
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
+        code = -errno;
+        close_all(plan.procs);
+        error_stage(e, "clone");
+        return error_errno(e, code, "cannot make a pipe");
+    }
+    plan.report = pipe_fds[1];
+    int pidfd = -EBADF;
+    pid_t pid = clone_child(r->group, into, &pidfd);
+    if (pid == 0)
+        child_main(&plan);
+    code = pid < 0 ? -errno : 0;
+    close_all(plan.procs);
+    fd_close(pipe_fds[1]);
+    if (code < 0) {
+        fd_close(pipe_fds[0]);
+        error_stage(e, "clone");
+        return error_errno(e, code, "cannot create a process");
+    }
+    (void)fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
+    *ret = (Spawned){.pid = pid, .pidfd = pidfd, .report = pipe_fds[0]};
+    return 0;
+}
+
+/* What the errno is about: a path, a user, a number the reader can find in the policy. */
+static int explain(const Module *m, const char *path, const ChildReport *r, Error *e)
+{
+    LaunchStage stage = (r->stage >= 0 && r->stage < STAGE_N) ? (LaunchStage)r->stage : STAGE_EXEC;
+    error_stage(e, launch_stage_names[stage]);
+    const ModulePolicy *p = m->policy;
+    if (stage == STAGE_EXEC)
+        return error_errno(e, -r->error, "%s", path ? path : "probe");
+    if (stage == STAGE_DIRECTORY)
+        return error_errno(e, -r->error, "working_dir %s", p->working_dir ? p->working_dir : "/");
+    if (stage == STAGE_USER || stage == STAGE_GROUPS)
+        return error_errno(e, -r->error, "user %s", p->sandbox.user_name);
+    return error_set(e, -r->error, "%s", strerror(r->error));
+}
+
+int spawn_report(int fd, const Module *m, const char *path, bool *reached_exec, Error *e)
+{
+    for (;;) {
+        ChildReport r;
+        ssize_t n = read(fd, &r, sizeof r);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return 0;
+        if (n == (ssize_t)sizeof r) {
+            if (r.error)
+                return explain(m, path, &r, e);
+            *reached_exec = true;
+            continue;
+        }
+        if (n == 0 && *reached_exec)
+            return 1;
+        error_stage(e, "launch");
+        return error_set(e, -ECHILD, "the process died on its way to exec");
+    }
+}

@@ -1,0 +1,36 @@
+/* One process of a module put behind its bulkhead: the plan computed from the policy, clone3 into the group, the report pipe
+ * back. Used for the main process, for hooks and for readiness probes alike, so that all of them run in the same box. */
+#pragma once
+
+#include "supervisor/run/child.h"
+#include "supervisor/run/module.h"
+
+typedef struct SpawnRequest {
+    const Module *module;
+    const Group *group;
+    char *const *argv; /* NULL for a probe */
+    char *const *envp;
+    int output, error;           /* stdout and stderr, borrowed */
+    int ready_fd, ready_number;  /* -EBADF = none */
+    int (*probe)(const void *argument);
+    const void *probe_argument;
+    bool filtered; /* under the module's seccomp filter */
+} SpawnRequest;
+
+typedef struct Spawned {
+    pid_t pid;
+    int pidfd;
+    int report; /* nonblocking read end: ChildReport records, then end of file */
+} Spawned;
+
+/* Returns 0 and *ret, or a negative errno with *e (stage "clone" or "cgroup"). What the child could not do comes over
+ * the report pipe. */
+int spawn(const SpawnRequest *request, Spawned *ret, Error *e);
+
+/* The environment of a process of the module: the policy's, then PATH, HOME, USER, LOGNAME, SHELL and the directories'
+ * variables where the policy does not set them, then `extra`. Owned by the caller. */
+char **spawn_environment(const Module *m, char *const *extra);
+
+/* Reads reports until end of file. 1 = the new program runs, 0 = call again when readable, negative = it failed, with
+ * *e naming stage and reason ("exec: /usr/sbin/nginx: No such file or directory"). */
+int spawn_report(int fd, const Module *m, const char *path, bool *reached_exec, Error *e);

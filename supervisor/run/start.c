@@ -1,0 +1,416 @@
+/* See start.h. */
+#include "supervisor/run/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "supervisor/run/dirs.h"
+#include "supervisor/run/hook.h"
+#include "supervisor/run/notify.h"
+#include "supervisor/run/output.h"
+#include "supervisor/run/ready.h"
+#include "supervisor/run/spawn.h"
+
+/* What lives only until the generation is ready. */
+struct Launch {
+    int report;
+    bool reached_exec, running; /* the new program runs */
+    bool ready_seen;            /* readiness came before the report's end did */
+    sd_event_source *report_source;
+    int ready_read, ready_write; /* ready = fd:N: our end, the module's end */
+    sd_event_source *ready_source;
+};
+
+Launch *launch_free(Launch *l)
+{
+    if (!l)
+        return NULL;
+    sd_event_source_disable_unref(l->report_source);
+    sd_event_source_disable_unref(l->ready_source);
+    fd_close(l->report);
+    fd_close(l->ready_read);
+    fd_close(l->ready_write);
+    free(l);
+    return NULL;
+}
+
+void generation_stop_watching(Generation *g)
+{
+    g->start_timer = sd_event_source_disable_unref(g->start_timer);
+    g->hook = hook_free(g->hook);
+    g->launch = launch_free(g->launch);
+}
+
+void generation_start_failed(Generation *g, const Error *e)
+{
+    if (g->lifecycle.state != LIFECYCLE_CREATING)
+        return;
+    g->failed = true;
+    module_set_error(g->module, e->stage[0] ? e->stage : "start", error_message(e));
+    generation_stop_watching(g);
+    generation_step(g, LIFECYCLE_EVENT_START_FAILED);
+}
+
+/* --- readiness --------------------------------------------------------------------------------------------------- */
+
+static void become_ready(Generation *g)
+{
+    if (g->lifecycle.state != LIFECYCLE_CREATING || !g->launch)
+        return;
+    g->launch->ready_seen = true;
+    if (!g->launch->running)
+        return; /* exec itself is not confirmed yet */
+    g->ready = now_monotonic();
+    generation_stop_watching(g);
+    generation_step(g, LIFECYCLE_EVENT_READY);
+}
+
+static int fail(Generation *g, const char *stage, const char *message)
+{
+    Error e = {0};
+    error_stage(&e, stage);
+    error_set(&e, -EPROTO, "%s", message);
+    generation_start_failed(g, &e);
+    return 0;
+}
+
+static int on_ready_fd(sd_event_source *s, int fd, uint32_t events, void *userdata)
+{
+    (void)s, (void)events;
+    Generation *g = userdata;
+    char text[64];
+    ssize_t n = read(fd, text, sizeof text);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n <= 0) {
+        g->launch->ready_source = sd_event_source_disable_unref(g->launch->ready_source);
+        return fail(g, "ready", "the readiness descriptor was closed without a newline");
+    }
+    if (memchr(text, '\n', (size_t)n))
+        become_ready(g);
+    return 0;
+}
+
+static void on_probe(Generation *g, const HookResult *result, const Error *e)
+{
+    if (!result)
+        generation_start_failed(g, e);
+    else if (!result->timed_out && result->code == 0)
+        become_ready(g);
+    /* A time-out is the start's own timer's to tell. */
+}
+
+void generation_listening(Generation *g, uint16_t port)
+{
+    const Ready *r = &g->module->policy->ready;
+    if (g->lifecycle.state == LIFECYCLE_CREATING && r->kind == READY_TCP && r->number == port)
+        become_ready(g);
+}
+
+static int on_other_main(sd_event_source *s, int fd, uint32_t events, void *userdata)
+{
+    (void)fd, (void)events;
+    Generation *g = userdata;
+    sd_event_source_set_enabled(s, SD_EVENT_OFF);
+    g->main_alive = false;
+    g->wait_code = 0; /* not our child: the kernel's record knows how it ended */
+    g->module->ctx->hooks->exited(g->module->ctx->host, g);
+    return 0;
+}
+
+/* MAINPID=: another process of the leaf is the main one from now on. */
+static void replace_main(Generation *g, pid_t pid)
+{
+    if (pid == g->pid || !generation_contains(g, pid))
+        return;
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0)
+        return;
+    sd_event_source *source = NULL;
+    if (!generation_contains(g, pid) || sd_event_add_io(g->module->ctx->event, &source, fd, EPOLLIN, on_other_main, g) < 0) {
+        fd_close(fd);
+        return;
+    }
+    sd_event_source_set_io_fd_own(source, 1);
+    sd_event_source_disable_unref(g->main_source);
+    g->main_source = source;
+    g->pid = pid;
+    g->pidfd = fd_close(g->pidfd);
+    g->pidfd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    g->main_alive = true;
+    if (g->module->ctx->kernel)
+        (void)kernel_generation_main(g->module->ctx->kernel, group_id(g->leaf), pid);
+}
+
+static void on_notify(Generation *g, const NotifyMessage *m)
+{
+    if (m->status) {
+        free(g->status_text);
+        g->status_text = xstrdup(m->status);
+    }
+    if (m->main_pid)
+        replace_main(g, m->main_pid);
+    if (m->ready && g->module->policy->ready.kind == READY_NOTIFY)
+        become_ready(g);
+}
+
+/* Before the launch: what must exist when the first instruction runs. */
+static int prepare_ready(Generation *g, Error *e)
+{
+    error_stage(e, "ready");
+    const Ready *r = &g->module->policy->ready;
+    if (r->kind == READY_NOTIFY)
+        return notify_open(g, on_notify, &g->notify, e);
+    if (r->kind != READY_FD)
+        return 0;
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+        return error_errno(e, -errno, "cannot make the readiness pipe");
+    g->launch->ready_read = fds[0];
+    g->launch->ready_write = fds[1];
+    (void)fcntl(fds[1], F_SETFL, 0); /* the module's end blocks, as s6 gives it */
+    int s = sd_event_add_io(g->module->ctx->event, &g->launch->ready_source, fds[0], EPOLLIN, on_ready_fd, g);
+    return s < 0 ? error_errno(e, s, "cannot watch the readiness pipe") : 0;
+}
+
+/* After exec: what tells that it is ready. */
+static void await_ready(Generation *g)
+{
+    const Ready *r = &g->module->policy->ready;
+    bool by_kernel = r->kind == READY_TCP && g->module->ctx->kernel;
+    bool at_once = r->kind == READY_NONE || r->kind == READY_EXEC;
+    if (at_once || g->launch->ready_seen) {
+        become_ready(g);
+        return;
+    }
+    if (by_kernel || r->kind == READY_NOTIFY || r->kind == READY_FD)
+        return;
+    Error e = {0};
+    HookRequest probe = {.name = "ready", .probe = ready_probe, .probe_argument = r, .timeout_usec = USEC_INFINITY};
+    if (hook_start(g, &probe, on_probe, &e) < 0)
+        generation_start_failed(g, &e);
+}
+
+/* --- the main process --------------------------------------------------------------------------------------------- */
+
+static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
+{
+    (void)s;
+    Generation *g = userdata;
+    if (g->main_source)
+        return 0; /* it named another main process before it ended, as daemons do */
+    g->main_alive = false;
+    g->wait_code = si->si_code;
+    g->wait_status = si->si_status;
+    notify_flush(g->notify);
+    if (g->main_source)
+        return 0;
+    if (g->launch && g->launch->report >= 0 && !g->launch->running) {
+        Error e = {0};
+        if (spawn_report(g->launch->report, g->module, g->module->policy->exec[0], &g->launch->reached_exec, &e) < 0) {
+            generation_start_failed(g, &e);
+            return 0;
+        }
+    }
+    g->module->ctx->hooks->exited(g->module->ctx->host, g);
+    return 0;
+}
+
+static int on_report(sd_event_source *s, int fd, uint32_t events, void *userdata)
+{
+    (void)s, (void)events;
+    Generation *g = userdata;
+    Error e = {0};
+    int r = spawn_report(fd, g->module, g->module->policy->exec[0], &g->launch->reached_exec, &e);
+    if (r == 0)
+        return 0;
+    g->launch->report_source = sd_event_source_disable_unref(g->launch->report_source);
+    g->launch->report = fd_close(g->launch->report);
+    if (r < 0) {
+        generation_start_failed(g, &e);
+        return 0;
+    }
+    g->launch->running = true;
+    await_ready(g);
+    return 0;
+}
+
+static int watch_child(Generation *g, const Spawned *child, Error *e)
+{
+    sd_event *event = g->module->ctx->event;
+    g->pid = child->pid;
+    g->main_alive = true;
+    g->launch->report = child->report;
+    int r = sd_event_add_child_pidfd(event, &g->child_source, child->pidfd, WEXITED, on_child, g);
+    if (r < 0) {
+        fd_close(child->pidfd);
+        return error_errno(e, r, "cannot watch the process");
+    }
+    sd_event_source_set_child_pidfd_own(g->child_source, 1);
+    r = sd_event_add_io(event, &g->launch->report_source, child->report, EPOLLIN, on_report, g);
+    return r < 0 ? error_errno(e, r, "cannot watch the launch") : 0;
+}
+
+static int launch_main(Generation *g, Error *e)
+{
+    Module *m = g->module;
+    int r = prepare_ready(g, e);
+    if (r < 0)
+        return r;
+    e->stage[0] = '\0';
+    _cleanup_fd_ int out = -EBADF;
+    r = output_open(m, &out, e);
+    if (r < 0) {
+        error_stage(e, "output");
+        return r;
+    }
+    char *extra[] = {g->notify ? (char *)(uintptr_t)notify_variable(g->notify) : NULL, NULL};
+    _cleanup_strv_ char **env = spawn_environment(m, extra);
+    SpawnRequest request = {
+        .module = m,
+        .group = g->leaf,
+        .argv = m->policy->exec,
+        .envp = env,
+        .output = out,
+        .error = out,
+        .ready_fd = g->launch->ready_write,
+        .ready_number = (int)m->policy->ready.number,
+        .filtered = true,
+    };
+    Spawned child;
+    r = spawn(&request, &child, e);
+    if (r < 0)
+        return r;
+    g->launch->ready_write = fd_close(g->launch->ready_write);
+    if (m->ctx->kernel)
+        (void)kernel_generation_main(m->ctx->kernel, group_id(g->leaf), child.pid);
+    return watch_child(g, &child, e);
+}
+
+static int on_start_timeout(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    (void)s, (void)usec;
+    Generation *g = userdata;
+    _cleanup_(freep) char *limit = format_usec(g->module->policy->start_timeout);
+    Error e = {0};
+    error_stage(&e, "ready");
+    error_set(&e, -ETIMEDOUT, "not ready after start_timeout %s (ready = %s)", limit,
+              ready_kind_names[g->module->policy->ready.kind]);
+    generation_start_failed(g, &e);
+    return 0;
+}
+
+static void begin_launch(Generation *g)
+{
+    Error e = {0};
+    g->launch = new0(Launch);
+    g->launch->report = g->launch->ready_read = g->launch->ready_write = -EBADF;
+    uint64_t limit = g->module->policy->start_timeout;
+    if (limit != USEC_INFINITY)
+        (void)sd_event_add_time_relative(g->module->ctx->event, &g->start_timer, CLOCK_MONOTONIC, limit, 0, on_start_timeout, g);
+    if (launch_main(g, &e) < 0)
+        generation_start_failed(g, &e);
+}
+
+/* --- before the launch -------------------------------------------------------------------------------------------- */
+
+static void on_start_pre(Generation *g, const HookResult *result, const Error *e)
+{
+    if (!result) {
+        generation_start_failed(g, e);
+    } else if (result->timed_out || result->code != 0) {
+        _cleanup_(freep) char *how = hook_describe(result);
+        Error failed = {0};
+        error_stage(&failed, "exec_start_pre");
+        error_set(&failed, -ECHILD, "%s: %s", g->module->policy->exec_start_pre[0], how);
+        generation_start_failed(g, &failed);
+    } else {
+        begin_launch(g);
+    }
+}
+
+static GroupLimits group_limits(const Limits *l)
+{
+    return (GroupLimits){
+        .cpu_max = l->cpu_max,
+        .cpu_weight = l->cpu_weight,
+        .cpus = l->cpus,
+        .memory_max = l->memory_max,
+        .memory_high = l->memory_high,
+        .memory_swap_max = l->memory_swap_max,
+        .oom_group = l->oom_group,
+        .pids_max = l->pids_max,
+    };
+}
+
+/* The stable parent, once a module: its id keys the counters across generations. */
+static int make_parent(Module *m, Error *e)
+{
+    if (m->group)
+        return 0;
+    _cleanup_(freep) char *path = xasprintf("modules/%s", module_name(m));
+    int r = group_ensure(m->ctx->tree, path, &m->group, e);
+    if (r < 0 || !m->ctx->kernel)
+        return r;
+    const Work *w = &m->policy->work;
+    r = kernel_module_add(m->ctx->kernel, group_id(m->group), module_name(m),
+                          w->track_connections ? WORK_TRACK_CONNECTIONS : 0, w->ports, w->n_ports, e);
+    if (r < 0)
+        m->group = group_close(m->group);
+    return r;
+}
+
+static int make_leaf(Generation *g, Error *e)
+{
+    Module *m = g->module;
+    int r = make_parent(m, e);
+    if (r < 0)
+        return r;
+    _cleanup_(freep) char *path = xasprintf("modules/%s/%llu", module_name(m), (unsigned long long)g->number);
+    r = group_create(m->ctx->tree, path, &g->leaf, e);
+    if (r < 0)
+        return r;
+    GroupLimits limits = group_limits(&m->policy->limits);
+    r = group_set_limits(g->leaf, &limits, e);
+    if (r < 0 || !m->ctx->kernel)
+        return r;
+    r = kernel_generation_add(m->ctx->kernel, group_id(g->leaf), group_id(m->group), g->number, e);
+    g->registered = r == 0;
+    return r;
+}
+
+Generation *generation_start(Module *m)
+{
+    Generation *g = generation_new(m);
+    Error e = {0};
+    g->started = now_monotonic();
+    module_clear_error(m);
+    generation_step(g, LIFECYCLE_EVENT_START);
+    int r = make_leaf(g, &e);
+    if (r < 0)
+        error_stage(&e, "cgroup");
+    if (r == 0 && (r = dirs_make(m, &e)) < 0)
+        error_stage(&e, "directories");
+    if (r == 0 && m->policy->exec_start_pre) {
+        HookRequest pre = {
+            .name = "exec_start_pre",
+            .argv = m->policy->exec_start_pre,
+            .timeout_usec = m->policy->start_timeout,
+        };
+        if ((r = hook_start(g, &pre, on_start_pre, &e)) < 0)
+            error_stage(&e, "exec_start_pre");
+    } else if (r == 0) {
+        begin_launch(g);
+    }
+    if (r < 0)
+        generation_start_failed(g, &e);
+    return g;
+}
