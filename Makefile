@@ -65,9 +65,9 @@ $(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIB)
 	$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
 # Programs that tests run as modules: small, static where they must be quick.
-$(B)/helpers/%: tests/helpers/%.c
+$(B)/helpers/%: tests/helpers/%.c tests/helpers/helper.h
 	@mkdir -p $(@D)
-	gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -pthread $< -o $@
+	gcc -std=gnu11 -D_GNU_SOURCE -I. -O2 -Wall -Wextra -Werror -static -pthread $< -o $@
 
 # --- the kernel's side ------------------------------------------------------------------------------------------------
 # One object of all *.bpf.c, stripped of DWARF (645 to 30 KB), as a skeleton. vmlinux.h is this kernel's own.
