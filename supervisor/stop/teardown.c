@@ -1,0 +1,520 @@
+/* See teardown.h. Every wait has a bound: the drain its hard limit, the stop signal stop_timeout, the kill KILL_USEC, hooks
+ * their own time-out. Waiting for the leaf to empty is the kernel's word (cgroup.events by inotify), never a poll. */
+#include "supervisor/stop/teardown.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "supervisor/run/dirs.h"
+#include "supervisor/run/hook.h"
+#include "supervisor/run/notify.h"
+#include "supervisor/run/start.h"
+#include "supervisor/stop/drain.h"
+
+#define KILL_USEC (10 * USEC_PER_SEC) /* after cgroup.kill; who is alive then is in D state */
+
+struct Teardown {
+    Generation *generation;
+    Phases phases;
+    char *skip;
+    void (*finished)(Generation *g);
+    Drain drain;
+    uint64_t last_in_flight;
+    sd_event_source *drain_timer, *stop_timer, *kill_timer, *populated;
+    bool signalled_rest, killed, timed_out, stuck, gone;
+};
+
+static Module *module(const Teardown *t)
+{
+    return t->generation->module;
+}
+
+static void event(const Teardown *t, const char *name, json_t *detail)
+{
+    run_event(module(t)->ctx, module(t), t->generation->number, name, phase_names[t->phases.current], detail);
+}
+
+static void done(Teardown *t, Phase phase, PhaseStatus status, const Error *e)
+{
+    (void)phases_done(&t->phases, phase, status, e);
+}
+
+/* --- 1 to 3: stop watching, gate, drain --------------------------------------------------------------------------- */
+
+static PhaseStatus begin_controllers(void *userdata, Error *e)
+{
+    Teardown *t = userdata;
+    (void)e;
+    generation_stop_watching(t->generation);
+    return PHASE_OK;
+}
+
+static PhaseStatus begin_gate(void *userdata, Error *e)
+{
+    Teardown *t = userdata;
+    error_set(e, 0, "%s", t->skip ? t->skip : "this version has no gate");
+    return PHASE_SKIPPED;
+}
+
+uint64_t teardown_in_flight(const Generation *g)
+{
+    const Module *m = g->module;
+    struct work_entry w;
+    if (!m->ctx->kernel || !m->group || !m->policy->work.track_connections ||
+        kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
+        return UINT64_MAX;
+    return w.connections.in_flight > 0 ? (uint64_t)w.connections.in_flight : 0;
+}
+
+static int on_drain_timer(sd_event_source *s, uint64_t usec, void *userdata);
+
+static void end_drain(Teardown *t)
+{
+    t->drain_timer = sd_event_source_disable_unref(t->drain_timer);
+    Module *m = module(t);
+    if (m->ctx->kernel && m->group)
+        (void)kernel_set_draining(m->ctx->kernel, group_id(m->group), false);
+}
+
+static void say_progress(Teardown *t, const char *name)
+{
+    uint64_t now = now_monotonic();
+    json_t *left = t->drain.hard == USEC_INFINITY ? json_null() : json_integer((json_int_t)(t->drain.hard - MIN2(now, t->drain.hard)));
+    event(t, name, json_pack("{s:I,s:I,s:o}", "in_flight", (json_int_t)t->last_in_flight, "elapsed_usec",
+                             (json_int_t)(now - t->drain.begun), "left_usec", left));
+}
+
+static PhaseStatus take_drain_step(Teardown *t, Error *e)
+{
+    t->last_in_flight = teardown_in_flight(t->generation);
+    if (!t->generation->main_alive && t->last_in_flight > 0 && group_populated(t->generation->leaf) == 0)
+        t->last_in_flight = 0; /* nobody is left who could finish it */
+    DrainStep step = drain_step(&t->drain, now_monotonic(), t->last_in_flight);
+    if (step.warn)
+        say_progress(t, "drain-soft-limit");
+    if (step.progress)
+        say_progress(t, "drain-progress");
+    switch (step.verdict) {
+    case DRAIN_WAIT:
+        if (t->drain_timer) {
+            sd_event_source_set_time(t->drain_timer, step.wake_at);
+            sd_event_source_set_enabled(t->drain_timer, SD_EVENT_ONESHOT);
+            return PHASE_PENDING;
+        }
+        if (sd_event_add_time(module(t)->ctx->event, &t->drain_timer, CLOCK_MONOTONIC, step.wake_at, 1000, on_drain_timer, t) < 0) {
+            end_drain(t);
+            error_set(e, -ENOMEM, "cannot set the drain's timer");
+            return PHASE_FAILED;
+        }
+        return PHASE_PENDING;
+    case DRAIN_DONE:
+        end_drain(t);
+        return PHASE_OK;
+    case DRAIN_HARD_LIMIT:
+    case DRAIN_CUT:
+        break;
+    }
+    end_drain(t);
+    error_set(e, -ETIMEDOUT, "%llu still in flight %s", (unsigned long long)t->last_in_flight,
+              step.verdict == DRAIN_CUT ? "when it was cut by a second signal" : "at the hard limit (drain_hard)");
+    return PHASE_TIMED_OUT;
+}
+
+static void ask_drain(Teardown *t)
+{
+    Error e = {0};
+    PhaseStatus status = take_drain_step(t, &e);
+    if (status != PHASE_PENDING)
+        done(t, PHASE_DRAIN, status, &e);
+}
+
+static int on_drain_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    (void)s, (void)usec;
+    ask_drain(userdata);
+    return 0;
+}
+
+static PhaseStatus begin_drain(void *userdata, Error *e)
+{
+    Teardown *t = userdata;
+    Module *m = module(t);
+    if (t->skip || t->drain.hurried) {
+        error_set(e, 0, "%s", t->skip ? t->skip : "hurried by a second signal");
+        return PHASE_SKIPPED;
+    }
+    if (teardown_in_flight(t->generation) == UINT64_MAX) {
+        error_set(e, 0, m->policy->work.track_connections ? "no counters: bpf is not there" : "nothing is tracked ([work] track)");
+        return PHASE_SKIPPED;
+    }
+    drain_begin(&t->drain, now_monotonic(), m->policy->work.drain_soft, m->policy->work.drain_hard);
+    /* From here on the kernel tells when it becomes idle; asked for before the first look, so that no end is missed. */
+    (void)kernel_set_draining(m->ctx->kernel, group_id(m->group), true);
+    return take_drain_step(t, e);
+}
+
+/* --- 4, 5: input, connections ------------------------------------------------------------------------------------- */
+
+static PhaseStatus begin_io(void *userdata, Error *e)
+{
+    Teardown *t = userdata;
+    /* The drain is over: from here on it is being deleted. */
+    if (t->generation->lifecycle.state == LIFECYCLE_DRAINING)
+        generation_step(t->generation, LIFECYCLE_EVENT_DRAINED);
+    notify_flush(t->generation->notify);
+    error_set(e, 0, "its input is /dev/null and its output its own descriptor");
+    return PHASE_SKIPPED;
+}
+
+static PhaseStatus begin_connection(void *userdata, Error *e)
+{
+    (void)userdata;
+    error_set(e, 0, "the daemon holds no listener for it");
+    return PHASE_SKIPPED;
+}
+
+/* --- 6: the processes --------------------------------------------------------------------------------------------- */
+
+static void processes_gone(Teardown *t);
+
+static int on_populated(sd_event_source *s, const struct inotify_event *ev, void *userdata)
+{
+    (void)s, (void)ev;
+    Teardown *t = userdata;
+    if (!t->generation->main_alive && group_populated(t->generation->leaf) == 0)
+        processes_gone(t);
+    return 0;
+}
+
+/* The pids that a kill did not end, for the error. */
+static void name_survivors(const Teardown *t, Error *e)
+{
+    _cleanup_(freep) pid_t *pids = NULL;
+    size_t n = 0;
+    if (group_pids(t->generation->leaf, &pids, &n) < 0)
+        n = 0;
+    StrBuf b = STRBUF_NULL;
+    for (size_t i = 0; i < n && i < 8; i++)
+        strbuf_addf(&b, " %d", (int)pids[i]);
+    error_set(e, -EBUSY, "%zu processes cannot be killed (uninterruptible sleep?):%s%s", n, b.s ? b.s : "", n > 8 ? " …" : "");
+    strbuf_done(&b);
+}
+
+static int on_kill_timeout(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    (void)s, (void)usec;
+    Teardown *t = userdata;
+    t->stuck = true;
+    processes_gone(t);
+    return 0;
+}
+
+static void kill_all(Teardown *t)
+{
+    if (t->killed)
+        return;
+    t->killed = true;
+    t->stop_timer = sd_event_source_disable_unref(t->stop_timer);
+    int r = group_kill(t->generation->leaf);
+    event(t, "killed", r < 0 ? json_pack("{s:s}", "error", strerror(-r)) : NULL);
+    (void)sd_event_add_time_relative(module(t)->ctx->event, &t->kill_timer, CLOCK_MONOTONIC, KILL_USEC, 0, on_kill_timeout, t);
+    (void)on_populated(NULL, NULL, t);
+}
+
+static int on_stop_timeout(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    (void)s, (void)usec;
+    Teardown *t = userdata;
+    t->timed_out = true;
+    kill_all(t);
+    return 0;
+}
+
+static int signal_main(const Generation *g, int sig)
+{
+    int fd = g->main_source ? g->pidfd : sd_event_source_get_child_pidfd(g->child_source);
+    if (fd < 0)
+        return -ESRCH;
+    return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) < 0 ? -errno : 0;
+}
+
+/* The main process is gone, others of the module are not: the same signal, what is left of the same time. */
+static void signal_rest(Teardown *t)
+{
+    if (t->signalled_rest || t->killed)
+        return;
+    t->signalled_rest = true;
+    int n = group_signal(t->generation->leaf, module(t)->policy->stop_signal);
+    event(t, "signalled-rest", json_pack("{s:i}", "processes", n));
+}
+
+static PhaseStatus begin_process(void *userdata, Error *e)
+{
+    Teardown *t = userdata;
+    Generation *g = t->generation;
+    RunContext *ctx = module(t)->ctx;
+    if (!g->leaf || (!g->main_alive && group_populated(g->leaf) == 0)) {
+        if (g->leaf && g->pid > 0)
+            processes_gone(t);
+        else
+            error_set(e, 0, "no process was started");
+        return g->leaf && g->pid > 0 ? PHASE_PENDING : PHASE_SKIPPED;
+    }
+    _cleanup_(freep) char *path = group_events_path(g->leaf);
+    int r = sd_event_add_inotify(ctx->event, &t->populated, path, IN_MODIFY, on_populated, t);
+    if (r < 0) {
+        error_errno(e, r, "cannot watch %s", path);
+        kill_all(t);
+        return PHASE_FAILED;
+    }
+    uint64_t limit = module(t)->policy->stop_timeout;
+    if (limit != USEC_INFINITY)
+        (void)sd_event_add_time_relative(ctx->event, &t->stop_timer, CLOCK_MONOTONIC, limit, 0, on_stop_timeout, t);
+    if (g->main_alive && signal_main(g, module(t)->policy->stop_signal) < 0)
+        kill_all(t);
+    else if (!g->main_alive)
+        signal_rest(t);
+    /* It may have emptied before the watch was there. */
+    (void)on_populated(NULL, NULL, t);
+    return PHASE_PENDING;
+}
+
+static void end_process(Teardown *t)
+{
+    Error e = {0};
+    PhaseStatus status = PHASE_OK;
+    if (t->stuck) {
+        status = PHASE_FAILED;
+        name_survivors(t, &e);
+    } else if (t->timed_out) {
+        _cleanup_(freep) char *limit = format_usec(module(t)->policy->stop_timeout);
+        status = PHASE_TIMED_OUT;
+        error_set(&e, -ETIMEDOUT, "still running %s after the stop signal (stop_timeout): killed", limit);
+    }
+    done(t, PHASE_PROCESS, status, &e);
+}
+
+static void on_stop_post(Generation *g, const HookResult *result, const Error *e)
+{
+    Teardown *t = g->teardown;
+    Error failed = {0};
+    if (result && !result->timed_out && result->code == 0) {
+        end_process(t);
+        return;
+    }
+    _cleanup_(freep) char *how = result ? hook_describe(result) : xstrdup(error_message(e));
+    error_set(&failed, -ECHILD, "exec_stop_post: %s: %s", module(t)->policy->exec_stop_post[0], how);
+    done(t, PHASE_PROCESS, PHASE_FAILED, &failed);
+}
+
+/* What exec_stop_post wants to know, under the names systemd gives it. */
+static void start_stop_post(Teardown *t)
+{
+    const LastExit *x = module(t)->last_exit;
+    bool known = x && x->generation == t->generation->number;
+    char result[48], code[32], status[32];
+    snprintf(result, sizeof result, "SERVICE_RESULT=%s",
+             !known || x->success ? "success" : x->oom ? "oom-kill" : x->signal ? "signal" : "exit-code");
+    snprintf(code, sizeof code, "EXIT_CODE=%s", known && x->signal ? "killed" : "exited");
+    snprintf(status, sizeof status, "EXIT_STATUS=%d", !known ? 0 : x->signal ? x->signal : x->code);
+    char *extra[] = {result, code, status, NULL};
+    HookRequest post = {
+        .name = "exec_stop_post",
+        .argv = module(t)->policy->exec_stop_post,
+        .extra_environment = extra,
+        .timeout_usec = module(t)->policy->stop_timeout,
+    };
+    Error e = {0};
+    if (hook_start(t->generation, &post, on_stop_post, &e) < 0) {
+        error_prefix(&e, "exec_stop_post: ");
+        done(t, PHASE_PROCESS, PHASE_FAILED, &e);
+    }
+}
+
+static void processes_gone(Teardown *t)
+{
+    if (t->gone)
+        return;
+    t->gone = true;
+    t->stop_timer = sd_event_source_disable_unref(t->stop_timer);
+    t->kill_timer = sd_event_source_disable_unref(t->kill_timer);
+    t->populated = sd_event_source_disable_unref(t->populated);
+    notify_flush(t->generation->notify);
+    if (module(t)->policy->exec_stop_post && !t->generation->hook)
+        start_stop_post(t);
+    else
+        end_process(t);
+}
+
+/* --- 7 to 10: what it left in the kernel and on disk --------------------------------------------------------------- */
+
+static PhaseStatus begin_network(void *userdata, Error *e)
+{
+    Teardown *t = userdata;
+    Generation *g = t->generation;
+    if (!g->registered) {
+        error_set(e, 0, "it was not registered in the kernel");
+        return PHASE_SKIPPED;
+    }
+    g->registered = false;
+    int r = kernel_generation_remove(module(t)->ctx->kernel, group_id(g->leaf));
+    if (r < 0) {
+        error_errno(e, r, "cannot remove it from the map of exits");
+        return PHASE_FAILED;
+    }
+    return PHASE_OK;
+}
+
+static PhaseStatus begin_mounts(void *userdata, Error *e)
+{
+    Teardown *t = userdata;
+    Generation *g = t->generation;
+    bool had_notify = g->notify;
+    g->notify = notify_free(g->notify);
+    if (!module(t)->policy->runtime_directory) {
+        if (had_notify)
+            return PHASE_OK;
+        error_set(e, 0, "it has no directory or socket of its own");
+        return PHASE_SKIPPED;
+    }
+    return dirs_remove(module(t), e) < 0 ? PHASE_FAILED : PHASE_OK;
+}
+
+static PhaseStatus begin_cgroup(void *userdata, Error *e)
+{
+    Teardown *t = userdata;
+    Generation *g = t->generation;
+    if (!g->leaf) {
+        error_set(e, 0, "no leaf was made");
+        return PHASE_SKIPPED;
+    }
+    GroupStats s;
+    if (group_read_stats(g->leaf, &s) == 0) {
+        if (s.memory_oom_kills != UINT64_MAX)
+            module(t)->oom_kills += s.memory_oom_kills;
+        event(t, "statistics",
+              json_pack("{s:I,s:I}", "cpu_usage_usec", (json_int_t)s.cpu_usage_usec, "memory_peak",
+                        (json_int_t)(s.memory_peak == UINT64_MAX ? 0 : s.memory_peak)));
+    }
+    int r = group_remove(g->leaf, e);
+    g->leaf = group_close(g->leaf);
+    return r < 0 ? PHASE_FAILED : PHASE_OK;
+}
+
+static PhaseStatus begin_events(void *userdata, Error *e)
+{
+    Teardown *t = userdata;
+    (void)e;
+    _cleanup_(freep) char *failed = teardown_result_failed(t->phases.result);
+    event(t, "torn-down", failed ? json_pack("{s:s}", "failed", failed) : NULL);
+    return PHASE_OK;
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------------------ */
+
+static void on_ended(void *userdata, Phase phase, const PhaseResult *r)
+{
+    Teardown *t = userdata;
+    run_event(module(t)->ctx, module(t), t->generation->number, "phase", phase_names[phase],
+              json_pack("{s:s,s:I,s:s*}", "status", phase_status_names[r->status], "duration_usec", (json_int_t)r->duration, "error",
+                        r->error));
+}
+
+static uint64_t on_now(void *userdata)
+{
+    (void)userdata;
+    return now_monotonic();
+}
+
+static void on_finished(void *userdata)
+{
+    Teardown *t = userdata;
+    Generation *g = t->generation;
+    Module *m = g->module;
+    teardown_result_free(m->last_teardown);
+    m->last_teardown = TAKE_PTR(t->phases.result);
+    _cleanup_(freep) char *failed = teardown_result_failed(m->last_teardown);
+    if (failed && !m->last_error) {
+        _cleanup_(freep) char *message = xasprintf("failed phases: %s", failed);
+        module_set_error(m, "teardown", message);
+    }
+    void (*finished)(Generation *) = t->finished;
+    free(t->skip);
+    free(t);
+    g->teardown = NULL;
+    finished(g);
+}
+
+static const PhasesOps teardown_ops = {
+    .begin = {
+        [PHASE_CONTROLLERS] = begin_controllers,
+        [PHASE_GATE] = begin_gate,
+        [PHASE_DRAIN] = begin_drain,
+        [PHASE_IO] = begin_io,
+        [PHASE_CONNECTION] = begin_connection,
+        [PHASE_PROCESS] = begin_process,
+        [PHASE_NETWORK] = begin_network,
+        [PHASE_MOUNTS] = begin_mounts,
+        [PHASE_CGROUP] = begin_cgroup,
+        [PHASE_EVENTS] = begin_events,
+    },
+    .ended = on_ended,
+    .finished = on_finished,
+    .now = on_now,
+};
+
+void teardown_start(Generation *g, const TeardownRequest *request)
+{
+    Teardown *t = new0(Teardown);
+    *t = (Teardown){
+        .generation = g,
+        .skip = request->skip ? xstrdup(request->skip) : NULL,
+        .finished = request->finished,
+    };
+    g->teardown = t;
+    phases_start(&t->phases, &teardown_ops, t, request->from, request->skip);
+}
+
+void teardown_main_exited(Generation *g)
+{
+    Teardown *t = g->teardown;
+    if (!t)
+        return;
+    if (t->phases.current == PHASE_DRAIN) {
+        ask_drain(t);
+    } else if (t->phases.current == PHASE_PROCESS && !t->generation->hook) {
+        if (group_populated(g->leaf) > 0)
+            signal_rest(t);
+        else
+            (void)on_populated(NULL, NULL, t);
+    }
+}
+
+void teardown_idle(Generation *g)
+{
+    if (g->teardown && g->teardown->phases.current == PHASE_DRAIN)
+        ask_drain(g->teardown);
+}
+
+void teardown_hurry(Generation *g)
+{
+    Teardown *t = g->teardown;
+    if (!t || t->drain.hurried)
+        return;
+    t->drain.hurried = true;
+    if (t->phases.current == PHASE_DRAIN)
+        ask_drain(t);
+}
+
+Phase teardown_phase(const Generation *g)
+{
+    return g->teardown ? g->teardown->phases.current : PHASE_N;
+}
