@@ -28,7 +28,7 @@ LIB_SRC := $(filter-out supervisor/main.c %.bpf.c,$(foreach r,$(ROOMS),$(wildcar
 TOOL_SRC := $(wildcard tools/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 HELPER_SRC := $(wildcard tests/helpers/*.c)
-BPF_SRC := $(wildcard bpf/*.bpf.c)
+BPF_SRC := bpf/maps.bpf.c $(filter-out bpf/maps.bpf.c,$(wildcard bpf/*.bpf.c)) # libbpf 1.1 wants maps defined first
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIB := $(B)/libbulkhead.a

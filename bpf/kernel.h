@@ -15,9 +15,11 @@ typedef struct Kernel Kernel;
 
 typedef struct KernelConfig {
     const char *instance;
-    uint64_t modules_id;    /* cgroup id of `modules/`: nothing outside of it is counted */
+    uint64_t modules_id;    /* cgroup id of `modules/`; what is counted is decided by the ids added below */
     unsigned modules_level; /* its level below the cgroup2 root; a module is at +1, a leaf at +2 */
     size_t max_modules;     /* at least as many as the policy has */
+    const char *btf_path;   /* NULL = /sys/kernel/btf/vmlinux; read only to see that it is there */
+    const char *bpffs_path; /* NULL = /sys/fs/bpf */
 } KernelConfig;
 
 /* Loads, attaches and pins. On failure nothing is left and *e says what is missing (no BTF, no bpffs, EPERM …). */
@@ -27,6 +29,12 @@ Kernel *kernel_close(Kernel *k);
 /* Removes the pins a dead instance left; the instance's lock must be held. 0 also when there were none; *ret_n counts.
  */
 int kernel_purge(const char *instance, unsigned *ret_n, Error *e);
+/* The same for a bpffs elsewhere, as in KernelConfig.bpffs_path. */
+int kernel_purge_at(const char *bpffs_path, const char *instance, unsigned *ret_n, Error *e);
+
+/* All below: 0 or a negative errno; -ENOENT for an unknown id, -E2BIG when the map is full (see max_modules), -EEXIST
+ * for a leaf that was added already. Entries change in place, so that nothing counted meanwhile is lost; one system
+ * call each. */
 
 /* A module: keeps its counters if it is known already (same cgroup id). */
 int kernel_module_add(Kernel *k, uint64_t module_id, const char *name, uint32_t track, const uint16_t *ports,
@@ -34,17 +42,22 @@ int kernel_module_add(Kernel *k, uint64_t module_id, const char *name, uint32_t 
 int kernel_module_remove(Kernel *k, uint64_t module_id);
 /* A generation, before its launch; takes charge of the module's entry. */
 int kernel_generation_add(Kernel *k, uint64_t leaf_id, uint64_t module_id, uint64_t generation, Error *e);
+/* Names the main process; an end recorded for another one (a start hook in the same leaf) is forgotten. */
 int kernel_generation_main(Kernel *k, uint64_t leaf_id, pid_t main_pid);
 int kernel_generation_remove(Kernel *k, uint64_t leaf_id);
 
 int kernel_work(Kernel *k, uint64_t module_id, struct work_entry *ret);
+/* Once this returned, an in_flight read as > 0 is followed by a RING_IDLE; one read as 0 may not be. */
 int kernel_set_draining(Kernel *k, uint64_t module_id, bool draining);
 int kernel_exit(Kernel *k, uint64_t leaf_id, struct exit_entry *ret);
 
 /* The ring: poll this descriptor for reading, then consume; `fn` is called for each event in order. */
 int kernel_ring_fd(const Kernel *k);
 typedef void (*KernelEventFn)(const struct ring_event *event, void *userdata);
+/* Returns the number of events or a negative errno. `fn` must not close the kernel. */
 int kernel_ring_consume(Kernel *k, KernelEventFn fn, void *userdata);
+/* What went wrong in counting so far: events lost to a full ring (what they said is in the maps), see kernel_stats. */
+int kernel_stats(Kernel *k, struct kernel_stats *ret);
 
 /* p-th percentile (0..100) of a latency histogram in microseconds, interpolated in its slot; 0 when empty. */
 uint64_t latency_percentile(const uint64_t slots[BULKHEAD_HIST_SLOTS], unsigned p);

@@ -37,7 +37,8 @@ struct work_entry {
     u32 n_ports; /* 0 = every listening port of the module */
     u16 ports[BULKHEAD_PORTS_MAX];
     struct work_counters connections;
-    u64 reserved[64];
+    u64 epoch; /* when the entry was made (monotonic ns): work begun under an earlier entry does not end in this one */
+    u64 reserved[63];
 };
 
 #define WORK_TRACK_CONNECTIONS 1u
@@ -62,7 +63,9 @@ struct exit_entry {
     u32 killer_pid; /* sender of the last fatal signal to the main process, 0 = kernel */
     u32 killer_signal;
     char killer_comm[BULKHEAD_COMM_SIZE];
-    u64 reserved[16];
+    u32 exit_pid; /* whose end exit_nsec and exit_code tell: while main_pid is 0 that may be a start hook's */
+    u32 padding;
+    u64 reserved[15];
 };
 
 enum exit_ring_kind { RING_EXIT = 1, RING_OOM = 2, RING_DENIED = 3, RING_IDLE = 4, RING_LISTEN = 5 };
@@ -80,7 +83,52 @@ struct ring_event {
     char comm[BULKHEAD_COMM_SIZE];
 };
 
+/* map `conns`: storage of an accepted socket */
+struct conn_entry {
+    u64 module;      /* key in `work` */
+    u64 leaf;        /* the leaf that made the listener, 0 when it was made in the module's cgroup itself */
+    u64 epoch;       /* of the entry in `work` that it was counted in */
+    u64 opened_nsec; /* 0 = ended */
+    u64 reserved[4];
+};
+
+/* map `stats`: array of one */
+struct kernel_stats {
+    u32 version;
+    u32 padding;
+    u64 ring_lost;     /* events that found exit_ring full */
+    u64 peak_unsure;   /* in_flight_peak may be too low: the race for it was lost 64 times in a row */
+    u64 storage_fails; /* connections not counted for want of memory (also in `rejected` of their module) */
+    u64 reserved[12];
+};
+
+/* What the daemon asks the program bh_control to do, so that a field of an entry changes in place while other programs
+ * count in it: replacing the entry from outside would lose what they add meanwhile. */
+enum control_op {
+    CONTROL_MODULE = 1, /* module, name, track, ports: make or change */
+    CONTROL_GENERATION, /* leaf, module, generation: make */
+    CONTROL_MAIN,       /* leaf, main_pid */
+    CONTROL_DRAINING,   /* module, draining */
+};
+
+struct control_request {
+    u32 op;
+    u32 draining;
+    u64 module;
+    u64 leaf;
+    u64 generation;
+    u32 main_pid;
+    u32 track;
+    u32 n_ports;
+    u16 ports[BULKHEAD_PORTS_MAX];
+    u32 padding;
+    u64 name[BULKHEAD_NAME_SIZE / 8];
+};
+
 #ifndef __bpf__
+_Static_assert(sizeof(struct conn_entry) == 64, "layout");
+_Static_assert(sizeof(struct kernel_stats) == 128, "layout");
+_Static_assert(sizeof(struct control_request) == 144, "layout");
 _Static_assert(sizeof(struct work_counters) == 8 * 8 + 8 * BULKHEAD_HIST_SLOTS, "layout");
 _Static_assert(sizeof(struct work_entry) == 16 + 64 + 8 + 32 + sizeof(struct work_counters) + 512, "layout");
 _Static_assert(sizeof(struct exit_entry) % 8 == 0, "layout");

@@ -1,0 +1,352 @@
+/* See kernel.h. The skeleton (the object, its BTF, libbpf's bookkeeping: megabytes) lives only inside kernel_open():
+ * what remains is a handful of descriptors and the ring's two mappings. */
+#include "bpf/kernel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "bpf/pins.h"
+#include "bulkhead.skel.h"
+
+#define BTF_DEFAULT   "/sys/kernel/btf/vmlinux"
+#define RING_SIZE_MIN 65536u
+
+/* What is kept and pinned, by name. */
+#define KERNEL_MAPS(X) X(work) X(exits) X(exit_ring) X(conns) X(stats)
+
+#define KERNEL_LINKS(X)         \
+    X(bh_oom, "link_oom")       \
+    X(bh_exit, "link_exit")     \
+    X(bh_signal, "link_signal") \
+    X(bh_tcp_state, "link_tcp") \
+    X(bh_tcp_state_2, "link_tcp_2")
+
+enum {
+#define X(name) MAP_##name,
+    KERNEL_MAPS(X)
+#undef X
+        MAP_N
+};
+
+enum {
+#define X(program, pin) LINK_##program,
+    KERNEL_LINKS(X)
+#undef X
+        LINK_N
+};
+
+struct Kernel {
+    char *bpffs, *instance;
+    int pins; /* the instance's directory of pins */
+    int maps[MAP_N];
+    int links[LINK_N];
+    int control; /* the program bh_control */
+    struct ring_buffer *ring;
+    KernelEventFn fn; /* during kernel_ring_consume only */
+    void *userdata;
+};
+
+/* --- libbpf's words --------------------------------------------------------------------------------------------------
+ * libbpf tells what is wrong through a global callback, often in many lines of which the first is the cause. */
+
+static char libbpf_words[256];
+
+static int words_keep(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+    if (level != LIBBPF_WARN || libbpf_words[0])
+        return 0;
+    vsnprintf(libbpf_words, sizeof libbpf_words, fmt, ap);
+    char *start = str_starts(libbpf_words, "libbpf: ") ? libbpf_words + 8 : libbpf_words;
+    memmove(libbpf_words, start, strlen(start) + 1);
+    libbpf_words[strcspn(libbpf_words, "\n")] = '\0';
+    return 0;
+}
+
+static int words_error(Error *e, int code, const char *what)
+{
+    const char *hint =
+        code == -EPERM ? " (loading programs takes root with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)" : "";
+    return libbpf_words[0] ? error_set(e, code, "bpf: %s: %s%s", what, libbpf_words, hint)
+                           : error_set(e, code, "bpf: %s: %s%s", what, strerror(-code), hint);
+}
+
+/* --- open ------------------------------------------------------------------------------------------------------------
+ */
+
+static void skeleton_freep(struct bulkhead_bpf **s)
+{
+    bulkhead_bpf__destroy(*s);
+}
+
+static uint32_t ring_size(size_t max_modules)
+{
+    /* Room for one event of each module, as when all of them stop at once. */
+    uint32_t size = RING_SIZE_MIN;
+    while (size < max_modules * (sizeof(struct ring_event) + 8) && size < (16u << 20))
+        size *= 2;
+    return size;
+}
+
+static int skeleton_load(const KernelConfig *c, struct bulkhead_bpf **ret, Error *e)
+{
+    struct stat ns;
+    if (stat("/proc/self/ns/pid", &ns) < 0)
+        return error_errno(e, -errno, "/proc/self/ns/pid");
+    _cleanup_(skeleton_freep) struct bulkhead_bpf *s = bulkhead_bpf__open();
+    if (!s)
+        return words_error(e, -errno, "cannot read the programs");
+    s->rodata->modules_level = c->modules_level;
+    s->rodata->daemon_pid = (uint32_t)getpid();
+    s->rodata->daemon_pidns = (uint32_t)ns.st_ino;
+    /* Twice what the policy has: a generation that goes and one that comes, modules that leave while others join. */
+    uint32_t entries = (uint32_t)MIN2(c->max_modules * 2 + 16, (size_t)1 << 20);
+    int r = bpf_map__set_max_entries(s->maps.work, entries);
+    r = r < 0 ? r : bpf_map__set_max_entries(s->maps.exits, entries);
+    r = r < 0 ? r : bpf_map__set_max_entries(s->maps.exit_ring, ring_size(c->max_modules));
+    if (r < 0)
+        return words_error(e, r, "cannot size the maps");
+    r = bulkhead_bpf__load(s);
+    if (r < 0)
+        return words_error(e, r, "the kernel refused the programs");
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+static int keep_map(Kernel *k, int which, const char *name, const struct bpf_map *map, Error *e)
+{
+    k->maps[which] = fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 3);
+    if (k->maps[which] < 0)
+        return error_errno(e, -errno, "cannot keep the map %s", name);
+    return pin_add(k->pins, name, k->maps[which], e);
+}
+
+static int keep_link(Kernel *k, int which, const char *pin, const struct bpf_program *program, Error *e)
+{
+    struct bpf_link *link = bpf_program__attach(program);
+    if (!link)
+        return words_error(e, -errno, bpf_program__section_name(program));
+    k->links[which] = fcntl(bpf_link__fd(link), F_DUPFD_CLOEXEC, 3);
+    int r = k->links[which] < 0 ? error_errno(e, -errno, "cannot keep %s", pin) : 0;
+    bpf_link__destroy(link); /* our descriptor holds it */
+    return r < 0 ? r : pin_add(k->pins, pin, k->links[which], e);
+}
+
+static int ring_event_arrived(void *userdata, void *data, size_t size)
+{
+    Kernel *k = userdata;
+    struct ring_event event = {0};
+    memcpy(&event, data, MIN2(size, sizeof event));
+    if (k->fn)
+        k->fn(&event, k->userdata);
+    return 0;
+}
+
+/* Takes from the loaded skeleton what is kept; maps are pinned before the first program runs. */
+static int kernel_keep(Kernel *k, const struct bulkhead_bpf *s, Error *e)
+{
+    struct kernel_stats stats = {.version = BULKHEAD_LAYOUT_VERSION};
+    int r;
+#define X(name)                                          \
+    r = keep_map(k, MAP_##name, #name, s->maps.name, e); \
+    if (r < 0)                                           \
+        return r;
+    KERNEL_MAPS(X)
+#undef X
+    if (bpf_map_update_elem(k->maps[MAP_stats], &(uint32_t){0}, &stats, BPF_ANY) < 0)
+        return error_errno(e, -errno, "bpf: cannot write the map stats");
+    k->control = fcntl(bpf_program__fd(s->progs.bh_control), F_DUPFD_CLOEXEC, 3);
+    if (k->control < 0)
+        return error_errno(e, -errno, "cannot keep bh_control");
+    k->ring = ring_buffer__new(k->maps[MAP_exit_ring], ring_event_arrived, k, NULL);
+    if (!k->ring)
+        return words_error(e, -errno, "cannot map the ring");
+#define X(program, pin)                                         \
+    r = keep_link(k, LINK_##program, pin, s->progs.program, e); \
+    if (r < 0)                                                  \
+        return r;
+    KERNEL_LINKS(X)
+#undef X
+    return 0;
+}
+
+/* The embedded object is read once: its pages need not stay in our resident set. */
+static void forget_object(void)
+{
+    size_t size = 0, page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = (uintptr_t)bulkhead_bpf__elf_bytes(&size), end = (start + size) & ~(page - 1);
+    start = (start + page - 1) & ~(page - 1);
+    if (end > start)
+        madvise((void *)start, end - start, MADV_DONTNEED);
+}
+
+static void kernel_closep(Kernel **k)
+{
+    kernel_close(*k);
+}
+
+int kernel_open(const KernelConfig *c, Kernel **ret, Error *e)
+{
+    const char *btf = c->btf_path ? c->btf_path : BTF_DEFAULT;
+    if (geteuid() != 0)
+        return error_set(e, -EPERM, "bpf: root is needed to count work in the kernel");
+    if (access(btf, R_OK) < 0)
+        return error_set(e, errno == ENOENT ? -ENOENT : -errno,
+                         "no BTF: %s is %s (a kernel with CONFIG_DEBUG_INFO_BTF=y is needed, or bpf = optional in "
+                         "[supervisor])",
+                         btf, errno == ENOENT ? "missing" : "not readable");
+    libbpf_words[0] = '\0';
+    libbpf_set_print(words_keep);
+
+    _cleanup_fd_ int pins = -EBADF;
+    const char *bpffs = c->bpffs_path ? c->bpffs_path : BPFFS_DEFAULT;
+    int r = pins_open(bpffs, c->instance, &pins, e);
+    if (r < 0)
+        return r;
+    _cleanup_(kernel_closep) Kernel *k = new0(Kernel);
+    k->bpffs = xstrdup(bpffs);
+    k->instance = xstrdup(c->instance);
+    k->pins = TAKE_FD(pins);
+    k->control = -EBADF;
+    for (int i = 0; i < MAP_N; i++)
+        k->maps[i] = -EBADF;
+    for (int i = 0; i < LINK_N; i++)
+        k->links[i] = -EBADF;
+
+    struct bulkhead_bpf *s = NULL;
+    r = skeleton_load(c, &s, e);
+    if (r == 0)
+        r = kernel_keep(k, s, e);
+    bulkhead_bpf__destroy(s);
+    forget_object();
+    malloc_trim(0);
+    if (r == 0)
+        *ret = TAKE_PTR(k);
+    return r;
+}
+
+Kernel *kernel_close(Kernel *k)
+{
+    if (!k)
+        return NULL;
+    ring_buffer__free(k->ring);
+    for (int i = 0; i < LINK_N; i++)
+        fd_close(k->links[i]);
+    fd_close(k->control);
+    for (int i = 0; i < MAP_N; i++)
+        fd_close(k->maps[i]);
+    fd_close(k->pins);
+    pins_remove(k->bpffs, k->instance, NULL, NULL);
+    free(k->bpffs);
+    free(k->instance);
+    free(k);
+    return NULL;
+}
+
+int kernel_purge_at(const char *bpffs_path, const char *instance, unsigned *ret_n, Error *e)
+{
+    return pins_remove(bpffs_path, instance, ret_n, e);
+}
+
+int kernel_purge(const char *instance, unsigned *ret_n, Error *e)
+{
+    return kernel_purge_at(BPFFS_DEFAULT, instance, ret_n, e);
+}
+
+/* --- entries ---------------------------------------------------------------------------------------------------------
+ */
+
+static int control(Kernel *k, struct control_request *request)
+{
+    LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = request, .ctx_size_in = sizeof *request);
+    if (bpf_prog_test_run_opts(k->control, &opts) < 0)
+        return -errno;
+    return (int)opts.retval;
+}
+
+int kernel_module_add(Kernel *k, uint64_t module_id, const char *name, uint32_t track, const uint16_t *ports,
+                      size_t n_ports, Error *e)
+{
+    if (n_ports > BULKHEAD_PORTS_MAX)
+        return error_set(e, -E2BIG, "%s: work.ports: at most %d ports can be told apart", name, BULKHEAD_PORTS_MAX);
+    struct control_request r = {
+        .op = CONTROL_MODULE, .module = module_id, .track = track, .n_ports = (uint32_t)n_ports};
+    if (n_ports)
+        memcpy(r.ports, ports, n_ports * sizeof *ports);
+    snprintf((char *)r.name, sizeof r.name, "%s", name);
+    int err = control(k, &r);
+    return err < 0 ? error_errno(e, err, "bpf: cannot add %s to the map work", name) : 0;
+}
+
+int kernel_module_remove(Kernel *k, uint64_t module_id)
+{
+    return bpf_map_delete_elem(k->maps[MAP_work], &module_id) < 0 ? -errno : 0;
+}
+
+int kernel_generation_add(Kernel *k, uint64_t leaf_id, uint64_t module_id, uint64_t generation, Error *e)
+{
+    struct control_request r = {
+        .op = CONTROL_GENERATION, .leaf = leaf_id, .module = module_id, .generation = generation};
+    int err = control(k, &r);
+    return err < 0
+               ? error_errno(e, err, "bpf: cannot add generation %llu to the map exits", (unsigned long long)generation)
+               : 0;
+}
+
+int kernel_generation_main(Kernel *k, uint64_t leaf_id, pid_t main_pid)
+{
+    struct control_request r = {.op = CONTROL_MAIN, .leaf = leaf_id, .main_pid = (uint32_t)main_pid};
+    return control(k, &r);
+}
+
+int kernel_generation_remove(Kernel *k, uint64_t leaf_id)
+{
+    return bpf_map_delete_elem(k->maps[MAP_exits], &leaf_id) < 0 ? -errno : 0;
+}
+
+int kernel_set_draining(Kernel *k, uint64_t module_id, bool draining)
+{
+    struct control_request r = {.op = CONTROL_DRAINING, .module = module_id, .draining = draining};
+    return control(k, &r);
+}
+
+int kernel_work(Kernel *k, uint64_t module_id, struct work_entry *ret)
+{
+    return bpf_map_lookup_elem(k->maps[MAP_work], &module_id, ret) < 0 ? -errno : 0;
+}
+
+int kernel_exit(Kernel *k, uint64_t leaf_id, struct exit_entry *ret)
+{
+    return bpf_map_lookup_elem(k->maps[MAP_exits], &leaf_id, ret) < 0 ? -errno : 0;
+}
+
+int kernel_stats(Kernel *k, struct kernel_stats *ret)
+{
+    return bpf_map_lookup_elem(k->maps[MAP_stats], &(uint32_t){0}, ret) < 0 ? -errno : 0;
+}
+
+/* --- the ring --------------------------------------------------------------------------------------------------------
+ */
+
+int kernel_ring_fd(const Kernel *k)
+{
+    return ring_buffer__epoll_fd(k->ring);
+}
+
+int kernel_ring_consume(Kernel *k, KernelEventFn fn, void *userdata)
+{
+    k->fn = fn;
+    k->userdata = userdata;
+    int n = ring_buffer__consume(k->ring);
+    k->fn = NULL;
+    k->userdata = NULL;
+    return n;
+}

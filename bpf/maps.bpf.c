@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The maps, the constants the loader fills in, and bh_control, which changes entries in place on the daemon's behalf.
+ * Sizes of work, exits and exit_ring are set by the loader. */
+#include "bpf/common.bpf.h"
+
+WorkMap work SEC(".maps");
+ExitsMap exits SEC(".maps");
+RingMap exit_ring SEC(".maps");
+ConnsMap conns SEC(".maps");
+StatsMap stats SEC(".maps");
+
+const volatile u32 modules_level = 0;
+const volatile u32 daemon_pid = 0;
+const volatile u32 daemon_pidns = 0;
+
+char _license[] SEC("license") = "GPL";
+
+/* What a new entry starts from; too large for a program's stack. */
+static const struct work_entry new_work = {.version = BULKHEAD_LAYOUT_VERSION};
+static const struct exit_entry new_exit = {.version = BULKHEAD_LAYOUT_VERSION};
+
+static int control_module(struct control_request *r)
+{
+    u64 id = r->module;
+    struct work_entry *w = bpf_map_lookup_elem(&work, &id);
+    if (!w) {
+        long err = bpf_map_update_elem(&work, &id, &new_work, BPF_NOEXIST);
+        if (err)
+            return err;
+        w = bpf_map_lookup_elem(&work, &id);
+        if (!w)
+            return -2; /* ENOENT: removed at this very moment */
+        w->epoch = bpf_ktime_get_ns();
+    }
+    for (int i = 0; i < BULKHEAD_NAME_SIZE / 8; i++)
+        ((u64 *)w->name)[i] = r->name[i];
+    for (int i = 0; i < BULKHEAD_PORTS_MAX; i++)
+        w->ports[i] = r->ports[i];
+    w->n_ports = r->n_ports;
+    w->track = r->track;
+    return 0;
+}
+
+static int control_generation(struct control_request *r)
+{
+    u64 module = r->module, leaf = r->leaf;
+    struct work_entry *w = bpf_map_lookup_elem(&work, &module);
+    if (!w)
+        return -2; /* ENOENT */
+    long err = bpf_map_update_elem(&exits, &leaf, &new_exit, BPF_NOEXIST);
+    if (err)
+        return err;
+    struct exit_entry *e = bpf_map_lookup_elem(&exits, &leaf);
+    if (!e)
+        return -2;
+    e->module = module;
+    e->generation = r->generation;
+    w->generation = r->generation;
+    w->draining = 0;
+    return 0;
+}
+
+/* An end recorded before the main process was known may be a start hook's: then it is forgotten. */
+static int control_main(struct control_request *r)
+{
+    u64 leaf = r->leaf;
+    struct exit_entry *e = bpf_map_lookup_elem(&exits, &leaf);
+    if (!e)
+        return -2;
+    u32 pid = r->main_pid;
+    e->main_pid = pid;
+    if (e->exit_pid != pid) {
+        e->exit_nsec = 0;
+        e->exit_code = 0;
+        e->exit_pid = 0;
+    }
+    return 0;
+}
+
+static int control_draining(struct control_request *r)
+{
+    u64 id = r->module;
+    struct work_entry *w = bpf_map_lookup_elem(&work, &id);
+    if (!w)
+        return -2;
+    /* A full barrier: who reads in_flight after this call and finds work is told of its end by RING_IDLE. */
+    __sync_lock_test_and_set(&w->draining, r->draining);
+    return 0;
+}
+
+SEC("syscall") int bh_control(struct control_request *r)
+{
+    switch (r->op) {
+    case CONTROL_MODULE:
+        return control_module(r);
+    case CONTROL_GENERATION:
+        return control_generation(r);
+    case CONTROL_MAIN:
+        return control_main(r);
+    case CONTROL_DRAINING:
+        return control_draining(r);
+    default:
+        return -22; /* EINVAL */
+    }
+}
