@@ -33,7 +33,9 @@ SeccompCompiler *seccomp_compiler_free(SeccompCompiler *c);
 
 /* Compiles (or shares) a filter. `file`, `line` say where the module named the profile, for complaints about it;
  * complaints about a profile's own lines name the profile's file. `profile` may be NULL when only allow/deny are given
- * (then nothing else is allowed). Returns 0 and a reference, or -EINVAL with complaints added. */
+ * (then nothing else is allowed). `allow` and `deny` are rules, or pieces of a list that was split at every comma: they
+ * are joined again. Returns 0 and a reference, or -EINVAL with complaints added; a broken profile complains at its
+ * first use only, so hand the same `complaints` to all calls. */
 int seccomp_compile(SeccompCompiler *c, const char *profile, char *const *allow, char *const *deny,
                     SeccompViolation action, const char *file, unsigned line, SeccompFilter **ret,
                     Complaints *complaints);
@@ -45,3 +47,6 @@ SeccompFilter *seccomp_filter_unref(SeccompFilter *f);
 char *seccomp_syscall_name(int nr);
 /* Checks one rule ("mount", "socket(AF_INET)", "ioctl(*, FIONREAD)") without compiling. -EINVAL fills *e. */
 int seccomp_rule_check(const char *rule, Error *e);
+/* Splits "read, ioctl(*, FIONREAD), write" at the commas outside parentheses; blanks around a rule are cut. -EINVAL for
+ * an empty item or an unbalanced parenthesis, all in *e. *ret is a vector of strings. */
+int seccomp_rules_split(const char *text, char ***ret, Error *e);
