@@ -84,8 +84,10 @@ const char *group_path(const Group *g);
 const char *group_cgroup_path(const Group *g);
 /* kernfs id of the cgroup2 directory (bpf_get_current_cgroup_id, kn->id). */
 uint64_t group_id(const Group *g);
-/* O_DIRECTORY fd of the cgroup2 directory, for clone3; stays owned by the group. */
+/* O_DIRECTORY fd of the cgroup2 directory, for clone3; stays owned by the group, opened at the first call. */
 int group_dirfd(const Group *g);
+/* Closes that descriptor until it is asked for again: a running module needs none. */
+void group_release_fd(Group *g);
 /* Absolute path of cgroup.events, to watch with inotify (IN_MODIFY) or POLLPRI. */
 char *group_events_path(const Group *g);
 
@@ -96,7 +98,9 @@ int group_procs_fds(const Group *g, bool cloned_into, int fds[static CG_N], Erro
 /* Moves a process, from outside. */
 int group_attach(Group *g, pid_t pid, Error *e);
 
-/* Writes, reads back and compares; a value the kernel changed (rounding to pages apart) is an error that names both. */
+/* Writes, reads back and compares; a value the kernel changed (rounding to pages apart) is an error that names both.
+ * On a group just made, limits of "none" cost nothing; else they are lifted. Before group_procs_fds: on hybrid hosts
+ * `cpus` makes the group's cpuset directory. */
 int group_set_limits(Group *g, const GroupLimits *limits, Error *e);
 int group_read_stats(const Group *g, GroupStats *ret);
 /* 1 populated, 0 not, or a negative errno. Counts processes of sub-groups. */

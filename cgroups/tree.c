@@ -1,0 +1,234 @@
+/* The instance's root in every hierarchy: made, probed, removed.
+ *
+ * The root is `NAME` below the own cgroup, so that nothing beside or above us is ever written to but the own cgroup's
+ * subtree_control (delegate.c), which a cgroup2 tree cannot do without. The v1 cpuset root comes only when a group asks
+ * for it (limits.c): an empty cpuset takes no process, so it costs two more files each. A root that is there already is
+ * a dead daemon's, or ours: it is used as it is. */
+#include "cgroups/private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+const char *tree_advice(int code)
+{
+    switch (code) {
+    case -EROFS:
+        return "cgroupfs is mounted read-only here: give the container or service a writable cgroup mount";
+    case -EACCES:
+    case -EPERM:
+        return "run the daemon as root, in a cgroup that is delegated to it";
+    case -ENOSPC:
+    case -EAGAIN:
+        return "the kernel's or an ancestor's limit of cgroups is reached: see cgroup.max.descendants above it";
+    case -ENOENT:
+        return "its parent is gone: was it removed from outside?";
+    case -EBUSY:
+        return "processes sit in it, or it is in use";
+    default:
+        return "see the kernel's cgroup documentation";
+    }
+}
+
+CgroupTree *cgroup_tree_close(CgroupTree *t)
+{
+    if (!t)
+        return NULL;
+    for (int h = 0; h < CG_N; h++) {
+        fd_close(t->fd[h]);
+        free(t->mount[h]);
+        free(t->own_dir[h]);
+        free(t->dir[h]);
+    }
+    free(t->name);
+    free(t->root_path);
+    free(t);
+    return NULL;
+}
+
+static void tree_closep(CgroupTree **t)
+{
+    *t = cgroup_tree_close(*t);
+}
+
+int tree_carrier(const CgroupTree *t, Hierarchy controller)
+{
+    if (controller == CG_UNIFIED || (t->unified & (1u << controller)))
+        return CG_UNIFIED;
+    return t->mount[controller] ? (int)controller : -1;
+}
+
+/* Started again from inside the leaf that a predecessor (or an earlier open) moved us to: the own cgroup is then the
+ * root's parent, as it was for the first one. */
+static char *outside_of_leaf(const char *own, const char *root_name, bool *ret_inside)
+{
+    _cleanup_(freep) char *leaf = xasprintf("/%s/daemon", root_name);
+    size_t n = strlen(own), m = strlen(leaf);
+    bool inside = n >= m && str_equal(own + n - m, leaf);
+    if (ret_inside)
+        *ret_inside = inside;
+    return xstrndup(own, inside ? n - m : n);
+}
+
+static CgroupTree *tree_new(const CgroupHost *host, const char *name)
+{
+    CgroupTree *t = new0(CgroupTree);
+    t->name = xstrdup(name);
+    t->unified = host->unified;
+    for (int h = 0; h < CG_N; h++) {
+        t->fd[h] = -EBADF;
+        if (!host->h[h].mount)
+            continue;
+        _cleanup_(freep) char *own =
+            h == CG_UNIFIED ? outside_of_leaf(host->h[h].own, name, &t->moved) : xstrdup(host->h[h].own);
+        t->mount[h] = xstrdup(host->h[h].mount);
+        t->own_dir[h] = xasprintf("%s%s", t->mount[h], own);
+        t->dir[h] = xasprintf("%s/%s", t->own_dir[h], name);
+    }
+    _cleanup_(freep) char *path = outside_of_leaf(host->own_path, name, NULL);
+    t->root_path = xasprintf("%s/%s", path, name);
+    return t;
+}
+
+static int root_open(CgroupTree *t, Hierarchy h, bool *ret_made, Error *e)
+{
+    *ret_made = false;
+    /* A v1 cpuset takes no process until it is filled in: left to who needs it, but a leftover is ours to remove. */
+    int r = h == CG_CPUSET || mkdir(t->dir[h], 0755) == 0 ? 0 : -errno;
+    if (r < 0 && r != -EEXIST)
+        return error_set(e, r, "cannot make the cgroup %s: %s (%s)", t->dir[h], strerror(-r), tree_advice(r));
+    *ret_made = h != CG_CPUSET && r == 0;
+    int fd = open(t->dir[h], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && h == CG_CPUSET && errno == ENOENT)
+        return 0;
+    if (fd < 0)
+        return error_errno(e, -errno, "cannot open the cgroup %s", t->dir[h]);
+    t->fd[h] = fd;
+    return 0;
+}
+
+/* A child that CLONE_INTO_CGROUP put into `dirfd` and that had nothing to do but to live: 1 it did, 0 it was killed at
+ * birth, or the negative errno of clone3. No exit signal: nobody else's SIGCHLD handling shall see it. */
+static int clone_probe(int dirfd)
+{
+    struct clone_args args = {.flags = CLONE_INTO_CGROUP, .cgroup = (uint64_t)dirfd};
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    if (pid < 0)
+        return -errno;
+    if (pid == 0)
+        _exit(42);
+    int status;
+    while (waitpid(pid, &status, __WALL) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 42;
+}
+
+/* After a cgroup.kill of the cgroup a parent sits in, each CLONE_INTO_CGROUP of it gives a dead child (6.1 to 6.18
+ * alike), and sandboxes refuse the flag: only trying tells. */
+static bool clone_into_works(const CgroupTree *t)
+{
+    char name[48];
+    snprintf(name, sizeof name, "probe-%d", getpid());
+    int root = t->fd[CG_UNIFIED];
+    if (mkdirat(root, name, 0755) < 0)
+        return false;
+    _cleanup_fd_ int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool works = fd >= 0 && clone_probe(fd) == 1;
+    unlinkat(root, name, AT_REMOVEDIR);
+    return works;
+}
+
+static int name_check(const char *name, Error *e)
+{
+    if (!*name || *name == '.' || strchr(name, '/') || strlen(name) > 200)
+        return error_set(e, -EINVAL, "\"%s\" cannot name a cgroup: one component, not hidden, up to 200 bytes", name);
+    return 0;
+}
+
+int tree_open_host(const CgroupHost *host, const char *root_name, CgroupTree **ret, Error *e)
+{
+    int r = name_check(root_name, e);
+    if (r < 0)
+        return r;
+    _cleanup_(tree_closep) CgroupTree *t = tree_new(host, root_name);
+    bool made[CG_N] = {0};
+    for (int h = 0; r >= 0 && h < CG_N; h++)
+        if (t->mount[h])
+            r = root_open(t, (Hierarchy)h, &made[h], e);
+    if (r >= 0 && t->unified)
+        r = delegate_take(t, e);
+    if (r < 0) {
+        for (int h = 0; h < CG_N; h++)
+            if (made[h])
+                rmdir(t->dir[h]);
+        return r;
+    }
+    if (tree_has_v1(t, CG_MEMORY))
+        t->memsw = faccessat(t->fd[CG_MEMORY], "memory.memsw.limit_in_bytes", F_OK, 0) == 0;
+    t->clone_into = clone_into_works(t);
+    *ret = TAKE_PTR(t);
+    return 0;
+}
+
+int cgroup_tree_open(const char *root_name, CgroupTree **ret, Error *e)
+{
+    _cleanup_(host_freep) CgroupHost *host = NULL;
+    int r = host_discover(&host, e);
+    return r < 0 ? r : tree_open_host(host, root_name, ret, e);
+}
+
+int cgroup_tree_remove(CgroupTree *t, Error *e)
+{
+    int r = t->unified ? delegate_return(t, e) : 0;
+    if (r < 0)
+        return r;
+    for (int h = CG_N - 1; h >= 0; h--) {
+        if (!t->mount[h] || rmdir(t->dir[h]) == 0 || errno == ENOENT)
+            continue;
+        r = -errno;
+        return error_set(e, r, "cannot remove the cgroup %s: %s (remove the groups in it first)", t->dir[h],
+                         r == -EBUSY ? "it has groups or processes" : strerror(-r));
+    }
+    return 0;
+}
+
+CgroupMode cgroup_tree_mode(const CgroupTree *t)
+{
+    for (int h = CG_UNIFIED + 1; h < CG_N; h++)
+        if (t->mount[h])
+            return CGROUP_HYBRID;
+    return CGROUP_PURE;
+}
+
+const char *cgroup_tree_root(const CgroupTree *t)
+{
+    return t->dir[CG_UNIFIED];
+}
+
+const char *cgroup_tree_root_path(const CgroupTree *t)
+{
+    return t->root_path;
+}
+
+bool cgroup_tree_clone_into(const CgroupTree *t)
+{
+    return t->clone_into;
+}
+
+unsigned cgroup_tree_level(const CgroupTree *t)
+{
+    unsigned level = 0;
+    for (const char *p = t->root_path; *p; p++)
+        level += *p == '/';
+    return level;
+}
