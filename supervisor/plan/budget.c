@@ -209,11 +209,18 @@ static void sum_add(Sum *s, const ModulePolicy *m, uint64_t value)
     }
 }
 
+/* Do both read as the same size? "96G" and "96.0G" do. */
+static bool shown_alike(const char *a, const char *b)
+{
+    char *unit_a, *unit_b;
+    return strtod(a, &unit_a) == strtod(b, &unit_b) && strcmp(unit_a, unit_b) == 0;
+}
+
 static int memory_error(const Sum *s, uint64_t host, Error *e)
 {
     _cleanup_(freep) char *total = format_bytes(s->total), *largest = format_bytes(s->largest),
                           *has = format_bytes(host);
-    if (strcmp(total, has) == 0) { /* apart by less than rounding shows */
+    if (shown_alike(total, has)) { /* apart by less than rounding shows */
         free(total);
         free(has);
         total = xasprintf("%" PRIu64 " bytes", s->total);

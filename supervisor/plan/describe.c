@@ -242,6 +242,23 @@ static void add_limits(StrBuf *b, const Limits *l)
         strbuf_addf(b, "  %-9s%s\n", "limits", line.s);
 }
 
+static void add_drain(StrBuf *b, const Work *w)
+{
+    strbuf_adds(b, "drain ");
+    if (w->drain_hard == USEC_INFINITY)
+        strbuf_adds(b, "without limit");
+    else {
+        strbuf_adds(b, "for up to ");
+        add_usec(b, w->drain_hard);
+    }
+    if (w->drain_soft < w->drain_hard) {
+        strbuf_adds(b, " (warning after ");
+        add_usec(b, w->drain_soft);
+        strbuf_addc(b, ')');
+    }
+    strbuf_adds(b, ", then ");
+}
+
 static void add_module(StrBuf *b, const Graph *g, size_t i)
 {
     const ModulePolicy *m = g->policy->modules[i];
@@ -255,13 +272,8 @@ static void add_module(StrBuf *b, const Graph *g, size_t i)
     strbuf_addc(b, '\n');
     add_restart(b, &m->recovery);
     strbuf_addf(b, "  %-9s", "stop");
-    if (m->work.track_connections) {
-        strbuf_adds(b, "drain for up to ");
-        add_usec(b, m->work.drain_hard);
-        strbuf_adds(b, " (warning after ");
-        add_usec(b, m->work.drain_soft);
-        strbuf_adds(b, "), then ");
-    }
+    if (m->work.track_connections)
+        add_drain(b, &m->work);
     strbuf_adds(b, "killed after ");
     add_usec(b, m->stop_timeout);
     strbuf_addc(b, '\n');
