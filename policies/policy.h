@@ -43,7 +43,7 @@ typedef enum KernelPart { PART_REQUIRED, PART_OPTIONAL, KERNEL_PART_N } KernelPa
 /* A set of exit statuses (success_exit_status): codes by bit, signals by bit. 0 is always in. */
 typedef struct ExitSet {
     uint64_t codes[4];
-    uint64_t signals; /* bit n = signal n */
+    uint64_t signals; /* bit n % 64 = signal n, 1 to 64 */
 } ExitSet;
 
 /* One rlimit as written; `set` tells whether the key was given. UINT64_MAX is RLIM_INFINITY. */

@@ -1,0 +1,227 @@
+/* One module: from merged raw values to a ModulePolicy, and what its values must be together. See load.h. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "policies/load.h"
+
+void loading_complain(const Loading *l, const Key *k, const Raw *raw, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *message = NULL;
+    if (vasprintf(&message, fmt, ap) < 0)
+        abort();
+    va_end(ap);
+    _cleanup_(freep) char *dotted = xasprintf("%s%s.%s", raw->from_defaults ? "defaults." : "", k->section, k->name);
+    complaints_add(l->complaints, l->files[raw->file], raw->line, dotted, "%s", message);
+    free(message);
+}
+
+static bool in_set(const Key *k, FieldSet set)
+{
+    if (key_is_supervisor(k))
+        return set == FIELDS_SUPERVISOR;
+    bool environment = k->kind == VALUE_ENVIRONMENT || k->kind == VALUE_ENV_FILE;
+    return set == (environment ? FIELDS_ENVIRONMENT : FIELDS_REST);
+}
+
+void fields_parse(const Loading *l, FieldSet set, const Raw *raws, const ValueContext *x, void *base, bool *bad)
+{
+    for (size_t i = 0; i < keys_n; i++) {
+        const Key *k = &keys[i];
+        if (!in_set(k, set))
+            continue;
+        const Raw *raw = &raws[i];
+        const char *value = raw->value ? raw->value : k->fallback;
+        Error e = {0};
+        if (*value && value_parse(k, value, x, base, &e) == 0)
+            continue;
+        if (!*value && !*k->fallback)
+            continue;
+        if (!raw->value)
+            abort(); /* a default of the table itself: tests/unit/test_keys.c sees to it */
+        bad[i] = true;
+        if (*value)
+            loading_complain(l, k, raw, "%s", error_message(&e));
+        else
+            loading_complain(l, k, raw, "the value is empty (%s)", k->example);
+    }
+}
+
+/* The key's index in the table; the key must be there. */
+static size_t key_index(const char *dotted)
+{
+    const Key *k = key_find_dotted(dotted);
+    if (!k)
+        abort();
+    return (size_t)(k - keys);
+}
+
+typedef struct Builder {
+    const Loading *l;
+    const Raw *raws;
+    bool bad[KEYS_MAX];
+    ModulePolicy *m;
+} Builder;
+
+/* Complains at the first of the keys that was written; about the file when none was. */
+static void complain_at(const Builder *b, const char *const *dotted, size_t n, const char *message)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t k = key_index(dotted[i]);
+        if (!b->raws[k].value)
+            continue;
+        loading_complain(b->l, &keys[k], &b->raws[k], "%s", message);
+        return;
+    }
+    complaints_add(b->l->complaints, b->m->file, 0, dotted[0], "%s", message);
+}
+
+static bool is_bad(const Builder *b, const char *dotted)
+{
+    return b->bad[key_index(dotted)];
+}
+
+static void check_missing(Builder *b)
+{
+    if (!b->m->exec && !is_bad(b, "module.exec"))
+        complaints_add(b->l->complaints, b->m->file, 0, "module.exec",
+                       "is missing (exec = /usr/sbin/program arguments)");
+    if (!b->m->sandbox.user_name && !is_bad(b, "sandbox.user"))
+        complaints_add(b->l->complaints, b->m->file, 0, "sandbox.user",
+                       "is missing (user = www-data; write user = root if it must be root)");
+}
+
+/* `low` may not be over `high`; `shown` and `max` are in the same unit. */
+static void check_order(Builder *b, const char *low, uint64_t low_value, const char *high, uint64_t high_value,
+                        char *(*format)(uint64_t))
+{
+    if (low_value <= high_value || is_bad(b, low) || is_bad(b, high))
+        return;
+    _cleanup_(freep) char *shown = low_value == UINT64_MAX ? xstrdup("infinity") : format(low_value);
+    _cleanup_(freep) char *limit = format(high_value);
+    _cleanup_(freep) char *message =
+        xasprintf("%s is over %s, which is %s (at most that)", shown, strchr(high, '.') + 1, limit);
+    complain_at(b, (const char *const[]){low, high}, 2, message);
+}
+
+static void check_together(Builder *b)
+{
+    const ModulePolicy *m = b->m;
+    check_order(b, "work.drain_soft", m->work.drain_soft, "work.drain_hard", m->work.drain_hard, format_usec);
+    check_order(b, "recovery.backoff", m->recovery.backoff, "recovery.max_backoff", m->recovery.max_backoff,
+                format_usec);
+    if (m->limits.memory_high != UINT64_MAX)
+        check_order(b, "limits.memory_high", m->limits.memory_high, "limits.memory_max", m->limits.memory_max,
+                    format_bytes);
+    if (m->work.n_ports > 0 && !m->work.track_connections && !is_bad(b, "work.track"))
+        complain_at(b, (const char *const[]){"work.ports"}, 1, "nothing is tracked on them (track = connections)");
+}
+
+/* Ids of what fields_parse() has seen to exist. */
+static void resolve_accounts(Builder *b)
+{
+    Sandbox *s = &b->m->sandbox;
+    gid_t own = (gid_t)-1;
+    if (s->user_name && nss_user(b->l->nss, s->user_name, &s->uid, &own, NULL) < 0)
+        abort();
+    s->gid = own;
+    if (s->group_name && nss_group(b->l->nss, s->group_name, &s->gid, NULL) < 0)
+        abort();
+    if (s->user_name && s->gid == (gid_t)-1 && !is_bad(b, "sandbox.group"))
+        complain_at(b, (const char *const[]){"sandbox.user"}, 1,
+                    "a uid that nobody has, so it has no group of its own (add group)");
+}
+
+static void compile_seccomp(Builder *b)
+{
+    static const char *const from[] = {"sandbox.profile", "sandbox.allow", "sandbox.deny", "sandbox.on_violation"};
+    Sandbox *s = &b->m->sandbox;
+    const Raw *raw = NULL;
+    for (size_t i = 0; i < ELEMENTS(from); i++) {
+        if (is_bad(b, from[i]))
+            return;
+        if (!raw && b->raws[key_index(from[i])].value)
+            raw = &b->raws[key_index(from[i])];
+    }
+    if (!s->profile && !s->allow && !s->deny)
+        return;
+    seccomp_compile(b->l->seccomp, s->profile, s->allow, s->deny, s->on_violation, b->l->files[raw->file], raw->line,
+                    &s->filter, b->l->complaints);
+}
+
+/* The variables of environment_file and environment together. False when either is in doubt. */
+static bool read_environment(Builder *b)
+{
+    ValueContext x = {.module = b->m->name, .nss = b->l->nss};
+    fields_parse(b->l, FIELDS_ENVIRONMENT, b->raws, &x, b->m, b->bad);
+    size_t k = key_index("module.environment_file");
+    if (b->bad[k] || is_bad(b, "module.environment"))
+        return false;
+    if (!b->m->environment_file)
+        return true;
+    _cleanup_strv_ char **file = NULL;
+    if (environment_read(b->l, &keys[k], &b->raws[k], b->m->environment_file, &file) < 0)
+        return false;
+    char **merged = environment_merge(file, b->m->environment);
+    strv_free(b->m->environment);
+    b->m->environment = merged;
+    return true;
+}
+
+static void note_origins(Builder *b)
+{
+    ModulePolicy *m = b->m;
+    for (size_t i = 0; i < keys_n; i++)
+        m->n_origins += b->raws[i].value != NULL;
+    m->origins = new0_array(Origin, MAX2(m->n_origins, (size_t)1));
+    Origin *o = m->origins;
+    for (size_t i = 0; i < keys_n; i++)
+        if (b->raws[i].value)
+            *o++ = (Origin){.key = (uint16_t)i, .file = b->raws[i].file, .line = b->raws[i].line};
+}
+
+ModulePolicy *module_build(const Loading *l, const char *name, const char *file, const Raw *raws, bool whole)
+{
+    Builder b = {.l = l, .raws = raws, .m = new0(ModulePolicy)};
+    b.m->name = xstrdup(name);
+    b.m->file = xstrdup(file);
+    bool known = read_environment(&b);
+    /* With the environment in doubt no variable is called unset: one mistake, one complaint. */
+    ValueContext x = {.module = known ? name : NULL, .environment = b.m->environment, .nss = l->nss};
+    fields_parse(l, FIELDS_REST, raws, &x, b.m, b.bad);
+    if (whole)
+        check_missing(&b);
+    check_together(&b);
+    resolve_accounts(&b);
+    compile_seccomp(&b);
+    note_origins(&b);
+    return b.m;
+}
+
+void module_check_defaults(const Loading *l, const Raw *defaults)
+{
+    Builder b = {.l = l, .raws = defaults, .m = new0(ModulePolicy)};
+    ValueContext x = {.nss = l->nss};
+    fields_parse(l, FIELDS_ENVIRONMENT, defaults, &x, b.m, b.bad);
+    fields_parse(l, FIELDS_REST, defaults, &x, b.m, b.bad);
+    module_free(b.m);
+}
+
+ModulePolicy *module_free(ModulePolicy *m)
+{
+    if (!m)
+        return NULL;
+    for (size_t i = 0; i < keys_n; i++)
+        if (!key_is_supervisor(&keys[i]))
+            value_done(&keys[i], m);
+    seccomp_filter_unref(m->sandbox.filter);
+    free(m->name);
+    free(m->file);
+    free(m->origins);
+    free(m);
+    return NULL;
+}

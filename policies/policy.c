@@ -1,0 +1,376 @@
+/* See policy.h. The files of a configuration: which there are, in which order they count, and what they say merged.
+ *
+ * Values are kept as text until all files of a module are read: a later file wins before anything is parsed, so a
+ * drop-in can mend what the file below it says. Everything is read through descriptors of the directories, each judged
+ * once by owner and mode (reader.h), so that no path is walked twice. */
+#include "policies/policy.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "policies/load.h"
+#include "policies/reader.h"
+
+static void raw_done(Raw *raw)
+{
+    free(raw->value);
+    *raw = (Raw){0};
+}
+
+static void raws_done(Raw *raws)
+{
+    for (size_t i = 0; i < keys_n; i++)
+        raw_done(&raws[i]);
+}
+
+static void raws_copy(const Raw *from, Raw *to)
+{
+    for (size_t i = 0; i < keys_n; i++) {
+        raw_done(&to[i]);
+        to[i] = from[i];
+        to[i].value = from[i].value ? xstrdup(from[i].value) : NULL;
+    }
+}
+
+/* --- one file ----------------------------------------------------------------------------------------------------- */
+typedef struct FileScope {
+    const Loading *l;
+    uint16_t file;
+    Raw *module;     /* where a module's keys go; NULL in bulkhead.ini ... */
+    Raw *supervisor; /* ... which has [supervisor] and */
+    Raw *defaults;   /* [defaults] instead */
+    bool known;      /* the section we are in */
+    size_t judged;   /* complaints about keys and sections that were understood as such */
+    bool lost;       /* something was not, so a key may only seem to be missing */
+} FileScope;
+
+static void enter_section(FileScope *s, const char *section, unsigned line)
+{
+    Complaints *c = s->l->complaints;
+    const char *file = s->l->files[s->file];
+    bool global = strcmp(section, "supervisor") == 0 || strcmp(section, "defaults") == 0;
+    s->known = key_section_exists(section) && global == !s->module;
+    if (s->known)
+        return;
+    s->judged++;
+    if (global) {
+        complaints_add(c, file, line, section, "not in a module's file (it belongs in bulkhead.ini)");
+    } else if (key_section_exists(section)) {
+        complaints_add(c, file, line, section, "not in bulkhead.ini (write %s.KEY = VALUE under [defaults])", section);
+    } else {
+        const char *nearest = key_nearest_section(section);
+        s->lost = true;
+        if (nearest)
+            complaints_add(c, file, line, section, "unknown section (did you mean [%s]?)", nearest);
+        else
+            complaints_add(c, file, line, section, "unknown section");
+    }
+}
+
+static void on_line(void *user, const char *section, const char *name, const char *value, unsigned line)
+{
+    FileScope *s = user;
+    if (!name) {
+        enter_section(s, section, line);
+        return;
+    }
+    if (!s->known)
+        return;
+    bool defaults = !s->module && strcmp(section, "defaults") == 0;
+    const Key *k = defaults ? key_find_dotted(name) : key_find(section, name);
+    if (!k) {
+        _cleanup_(freep) char *dotted = xasprintf("%s.%s", section, name);
+        _cleanup_(freep) char *why = defaults ? key_unknown_dotted(name) : key_unknown(section, name);
+        complaints_add(s->l->complaints, s->l->files[s->file], line, dotted, "%s", why);
+        s->judged++;
+        return;
+    }
+    Raw *raw = &(s->module ? s->module : defaults ? s->defaults : s->supervisor)[k - keys];
+    raw_done(raw);
+    *raw = (Raw){.value = xstrdup(value), .from_defaults = defaults, .file = s->file, .line = line};
+}
+
+/* Reads `path` beneath dirfd; takes `shown`. -ENOENT when it is missing, else 0: complaints are counted at the end. */
+static int read_file(Loading *l, int dirfd, const char *path, char *shown, FileScope *s)
+{
+    if (l->n_files > UINT16_MAX) {
+        complaints_add(l->complaints, shown, 0, NULL, "too many files (at most %d)", UINT16_MAX + 1);
+        free(shown);
+        return 0;
+    }
+    s->l = l;
+    s->file = (uint16_t)l->n_files;
+    s->judged = 0;
+    ARRAY_PUSH(l->files, l->n_files) = shown;
+    size_t before = l->complaints->n;
+    int r = reader_file(dirfd, path, shown, 0, on_line, s, l->complaints);
+    if (l->complaints->n - before > s->judged)
+        s->lost = true;
+    return r == -ENOENT ? -ENOENT : 0;
+}
+
+/* --- directories -------------------------------------------------------------------------------------------------- */
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool has_suffix(const char *s, const char *suffix)
+{
+    size_t n = strlen(s), m = strlen(suffix);
+    return n >= m && strcmp(s + n - m, suffix) == 0;
+}
+
+/* Names in the directory with one of the suffixes, sorted by strcmp; ends in NULL. Complains when it cannot be read. */
+static char **list_names(Loading *l, int fd, const char *shown, const char *suffix, const char *other)
+{
+    char **names = NULL;
+    size_t n = 0;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+    errno = d ? 0 : errno;
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (has_suffix(e->d_name, suffix) || (other && has_suffix(e->d_name, other)))
+            ARRAY_PUSH(names, n) = xstrdup(e->d_name);
+    if (errno != 0)
+        complaints_add(l->complaints, shown, 0, NULL, "cannot be read: %s", strerror(errno));
+    if (d)
+        closedir(d);
+    else
+        fd_close(copy);
+    if (n > 1)
+        qsort(names, n, sizeof *names, compare_names);
+    ARRAY_PUSH(names, n) = NULL;
+    return names;
+}
+
+static void read_drop_ins(Loading *l, int modules_fd, const char *file_name, FileScope *s)
+{
+    _cleanup_(freep) char *dir = xasprintf("%s.d", file_name);
+    _cleanup_(freep) char *shown = xasprintf("%s/modules.d/%s", l->dir, dir);
+    _cleanup_fd_ int fd = reader_directory(modules_fd, dir, shown, l->complaints);
+    if (fd < 0) {
+        s->lost = s->lost || fd != -ENOENT;
+        return;
+    }
+    _cleanup_strv_ char **names = list_names(l, fd, shown, ".ini", NULL);
+    STRV_FOREACH (name, names)
+        if (read_file(l, fd, *name, xasprintf("%s/%s", shown, *name), s) == -ENOENT)
+            complaints_add(l->complaints, l->files[s->file], 0, NULL, "a symbolic link to nowhere");
+}
+
+/* The module in modules.d/`file_name`, drop-ins and all. */
+static ModulePolicy *load_module(Loading *l, int modules_fd, const char *file_name, const Raw *defaults)
+{
+    _cleanup_(freep) char *name = xstrndup(file_name, strlen(file_name) - strlen(".ini"));
+    _cleanup_(freep) char *shown = xasprintf("%s/modules.d/%s", l->dir, file_name);
+    if (!module_name_valid(name)) {
+        complaints_add(l->complaints, shown, 0, NULL, "not a module's name (a-z, 0-9, '_' and '-', at most %d of them)",
+                       MODULE_NAME_MAX);
+        return NULL;
+    }
+    Raw raws[KEYS_MAX] = {0};
+    raws_copy(defaults, raws);
+    FileScope s = {.module = raws};
+    if (read_file(l, modules_fd, file_name, xstrdup(shown), &s) == -ENOENT)
+        complaints_add(l->complaints, shown, 0, NULL, "a symbolic link to nowhere");
+    read_drop_ins(l, modules_fd, file_name, &s);
+    ModulePolicy *m = module_build(l, name, shown, raws, !s.lost);
+    raws_done(raws);
+    return m;
+}
+
+static void load_modules(Loading *l, int modules_fd, const Raw *defaults, Policy *p)
+{
+    _cleanup_(freep) char *shown = xasprintf("%s/modules.d", l->dir);
+    _cleanup_strv_ char **names = list_names(l, modules_fd, shown, ".ini", ".ini.d");
+    STRV_FOREACH (name, names) {
+        if (!has_suffix(*name, ".ini.d")) {
+            ModulePolicy *m = load_module(l, modules_fd, *name, defaults);
+            if (m)
+                ARRAY_PUSH(p->modules, p->n_modules) = m;
+            continue;
+        }
+        _cleanup_(freep) char *module = xstrndup(*name, strlen(*name) - strlen(".d"));
+        _cleanup_(freep) char *dir = xasprintf("%s/%s", shown, *name);
+        if (!strv_contains(names, module))
+            complaints_add(l->complaints, dir, 0, NULL, "drop-ins of no module (%s is not there)", module);
+    }
+}
+
+static int compare_modules(const void *a, const void *b)
+{
+    return strcmp((*(ModulePolicy *const *)a)->name, (*(ModulePolicy *const *)b)->name);
+}
+
+/* bulkhead.ini, which may be missing. False if it is. */
+static bool load_bulkhead_ini(Loading *l, Raw *defaults, Policy *p)
+{
+    Raw supervisor[KEYS_MAX] = {0};
+    bool bad[KEYS_MAX] = {0};
+    FileScope s = {.supervisor = supervisor, .defaults = defaults};
+    struct stat st;
+    int r = read_file(l, l->dirfd, "bulkhead.ini", xasprintf("%s/bulkhead.ini", l->dir), &s);
+    if (r == -ENOENT && fstatat(l->dirfd, "bulkhead.ini", &st, AT_SYMLINK_NOFOLLOW) == 0)
+        complaints_add(l->complaints, l->files[s.file], 0, NULL, "a symbolic link to nowhere");
+    else if (r == -ENOENT)
+        free(l->files[--l->n_files]); /* nothing refers to it */
+
+    ValueContext x = {.nss = l->nss};
+    SupervisorPolicy *v = &p->supervisor;
+    fields_parse(l, FIELDS_SUPERVISOR, supervisor, &x, v, bad);
+    v->read_gid = v->operate_gid = (gid_t)-1;
+    if ((v->read_group && nss_group(l->nss, v->read_group, &v->read_gid, NULL) < 0) ||
+        (v->operate_group && nss_group(l->nss, v->operate_group, &v->operate_gid, NULL) < 0))
+        abort(); /* fields_parse() has seen that they exist */
+    module_check_defaults(l, defaults);
+    raws_done(supervisor);
+    return r != -ENOENT;
+}
+
+static void load_all(Loading *l, Policy *p)
+{
+    Raw defaults[KEYS_MAX] = {0};
+    bool any = load_bulkhead_ini(l, defaults, p);
+    _cleanup_(freep) char *shown = xasprintf("%s/modules.d", l->dir);
+    _cleanup_fd_ int fd = reader_directory(l->dirfd, "modules.d", shown, l->complaints);
+    if (fd >= 0)
+        load_modules(l, fd, defaults, p);
+    else if (fd == -ENOENT && !any)
+        complaints_add(l->complaints, l->dir, 0, NULL, "neither bulkhead.ini nor modules.d is here");
+    raws_done(defaults);
+    if (p->n_modules > 1)
+        qsort(p->modules, p->n_modules, sizeof(ModulePolicy *), compare_modules);
+    for (size_t i = 0; i < p->n_modules; i++)
+        p->modules[i]->policy = p;
+}
+
+static char *without_trailing_slashes(const char *dir)
+{
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/')
+        n--;
+    return xstrndup(dir, n);
+}
+
+int policy_load(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints)
+{
+    size_t before = complaints->n;
+    Policy *p = new0(Policy);
+    p->dir = without_trailing_slashes(dir);
+    _cleanup_fd_ int fd = reader_directory(AT_FDCWD, p->dir, p->dir, complaints);
+    if (fd == -ENOENT)
+        complaints_add(complaints, p->dir, 0, NULL, "no such directory");
+    if (fd >= 0) {
+        _cleanup_strv_ char **profiles = NULL;
+        strv_push(&profiles, xasprintf("%s/profiles", p->dir));
+        if (shared_dir)
+            strv_push(&profiles, xasprintf("%s/profiles", shared_dir));
+        Loading l = {.dir = p->dir, .dirfd = fd, .complaints = complaints};
+        l.nss = nss_new();
+        l.seccomp = seccomp_compiler_new(profiles);
+        load_all(&l, p);
+        seccomp_compiler_free(l.seccomp);
+        nss_free(l.nss);
+        ARRAY_PUSH(l.files, l.n_files) = NULL;
+        p->files = l.files;
+    }
+    if (complaints->n > before) {
+        policy_free(p);
+        complaints_sort(complaints);
+        return -EINVAL;
+    }
+    *ret = p;
+    return 0;
+}
+
+Policy *policy_free(Policy *p)
+{
+    if (!p)
+        return NULL;
+    for (size_t i = 0; i < keys_n; i++)
+        if (key_is_supervisor(&keys[i]))
+            value_done(&keys[i], &p->supervisor);
+    for (size_t i = 0; i < p->n_modules; i++)
+        module_free(p->modules[i]);
+    free(p->modules);
+    strv_free(p->files);
+    free(p->dir);
+    free(p);
+    return NULL;
+}
+
+/* --- questions ---------------------------------------------------------------------------------------------------- */
+void policy_origin(const ModulePolicy *m, const char *key, const char **ret_file, unsigned *ret_line)
+{
+    *ret_file = m->file;
+    *ret_line = 0;
+    const Key *k = key_find_dotted(key);
+    for (size_t i = 0; k && i < m->n_origins; i++) {
+        if (m->origins[i].key != k - keys)
+            continue;
+        *ret_file = m->policy->files[m->origins[i].file];
+        *ret_line = m->origins[i].line;
+    }
+}
+
+ModulePolicy *policy_find(const Policy *p, const char *name)
+{
+    const ModulePolicy wanted = {.name = (char *)name};
+    const ModulePolicy *key = &wanted;
+    ModulePolicy **found =
+        p->n_modules ? bsearch(&key, p->modules, p->n_modules, sizeof(ModulePolicy *), compare_modules) : NULL;
+    return found ? *found : NULL;
+}
+
+static bool holds_profiles(const char *dir)
+{
+    struct stat st;
+    _cleanup_(freep) char *profiles = xasprintf("%s/profiles", dir);
+    return stat(profiles, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Cuts the last component off; false when there is none. */
+static bool path_up(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (!slash || slash == path)
+        return false;
+    *slash = '\0';
+    return true;
+}
+
+int policy_shared_dir(char **ret)
+{
+    enum { BUILD_DEPTH = 3 }; /* build/unit/test_x is two below the source tree */
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n < 0)
+        return -errno;
+    path[n] = '\0';
+    if (!path_up(path))
+        return -ENOENT;
+    bool installed = has_suffix(path, "/bin") || has_suffix(path, "/sbin");
+    for (int i = 0; i < (installed ? 1 : BUILD_DEPTH) && path_up(path); i++) {
+        _cleanup_(freep) char *dir = xasprintf("%s/%s", path, installed ? "share/bulkhead" : "policies");
+        if (holds_profiles(dir)) {
+            *ret = TAKE_PTR(dir);
+            return 0;
+        }
+    }
+    return -ENOENT;
+}
+
+bool exit_set_contains(const ExitSet *set, int code, int signal)
+{
+    if (signal > 0)
+        return signal <= 64 && (set->signals >> (signal % 64) & 1);
+    return code >= 0 && code <= 255 && (set->codes[code / 64] >> (code % 64) & 1);
+}

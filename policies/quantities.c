@@ -1,0 +1,163 @@
+/* Numbers with and without units. See quantities.h. */
+#include "policies/quantities.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+
+int value_wrong(const char *s, Error *e, const char *what, const char *hint)
+{
+    _cleanup_(freep) char *shown = value_shown(s);
+    return error_set(e, -EINVAL, "'%s' is no %s (%s)", shown, what, hint);
+}
+
+typedef struct Unit {
+    const char *name;
+    uint64_t factor;
+} Unit;
+
+/* A digit string followed by one of the units: advances *s. -EINVAL: not that; -ENOKEY: no unit; -ERANGE. */
+static int parse_quantity(const char **s, const Unit *units, size_t n_units, uint64_t *ret)
+{
+    size_t digits = strspn(*s, "0123456789");
+    size_t letters = 0;
+    while (isalpha((unsigned char)(*s)[digits + letters]))
+        letters++;
+    _cleanup_(freep) char *number = xstrndup(*s, digits);
+    uint64_t v;
+    int r = parse_u64(number, &v);
+    if (r < 0)
+        return r;
+    const char *unit = *s + digits;
+    *s = unit + letters;
+    if (letters == 0) {
+        *ret = 0;
+        return v == 0 && !*unit ? 0 : -ENOKEY; /* nothing is nothing in every unit */
+    }
+    for (size_t i = 0; i < n_units; i++)
+        if (strlen(units[i].name) == letters && strncmp(unit, units[i].name, letters) == 0)
+            return __builtin_mul_overflow(v, units[i].factor, ret) || *ret == UINT64_MAX ? -ERANGE : 0;
+    return -EINVAL;
+}
+
+static int quantity_error(int r, const char *s, ValueKind kind, Error *e)
+{
+    _cleanup_(freep) char *shown = value_shown(s);
+    if (r == -ENOKEY)
+        return error_set(e, -EINVAL, "a unit is missing in '%s' (%s)", shown, value_kind_hint(kind));
+    if (r == -ERANGE)
+        return error_set(e, -EINVAL, "'%s' is too much (%s)", shown, value_kind_hint(kind));
+    return error_set(e, -EINVAL, "'%s' is no %s (%s)", shown, value_kind_name(kind), value_kind_hint(kind));
+}
+
+int value_time(const char *s, uint64_t *ret, Error *e)
+{
+    static const Unit units[] = {{"us", 1},
+                                 {"ms", USEC_PER_MSEC},
+                                 {"s", USEC_PER_SEC},
+                                 {"m", 60 * USEC_PER_SEC},
+                                 {"h", 3600 * USEC_PER_SEC},
+                                 {"d", 86400 * USEC_PER_SEC}};
+    if (strcmp(s, "infinity") == 0) {
+        *ret = USEC_INFINITY;
+        return 0;
+    }
+    uint64_t sum = 0;
+    for (const char *p = s; *p || p == s; p += strspn(p, " ")) {
+        uint64_t part;
+        int r = parse_quantity(&p, units, ELEMENTS(units), &part);
+        if (r == 0 && (__builtin_add_overflow(sum, part, &sum) || sum == UINT64_MAX))
+            r = -ERANGE;
+        if (r < 0)
+            return quantity_error(r, s, VALUE_TIME, e);
+    }
+    *ret = sum;
+    return 0;
+}
+
+int value_size(const char *s, uint64_t *ret, Error *e)
+{
+    static const Unit units[] = {{"B", 1},
+                                 {"K", UINT64_C(1) << 10},
+                                 {"M", UINT64_C(1) << 20},
+                                 {"G", UINT64_C(1) << 30},
+                                 {"T", UINT64_C(1) << 40}};
+    if (strcmp(s, "infinity") == 0) {
+        *ret = UINT64_MAX;
+        return 0;
+    }
+    const char *p = s;
+    uint64_t v;
+    int r = parse_quantity(&p, units, ELEMENTS(units), &v);
+    if (r == 0 && *p)
+        r = -EINVAL;
+    if (r < 0)
+        return quantity_error(r, s, VALUE_SIZE, e);
+    *ret = v;
+    return 0;
+}
+
+int value_percent(const char *s, ValueKind kind, uint64_t *ret, Error *e)
+{
+    size_t n = strlen(s);
+    _cleanup_(freep) char *number = n > 0 && s[n - 1] == '%' ? xstrndup(s, n - 1) : NULL;
+    uint64_t v;
+    if (!number)
+        return quantity_error(parse_u64(s, &v) == 0 ? -ENOKEY : -EINVAL, s, kind, e);
+    int r = parse_u64(number, &v);
+    if (r < 0)
+        return quantity_error(r, s, kind, e);
+    *ret = v;
+    return 0;
+}
+
+int value_bounds(const Key *k, const char *s, uint64_t v, Error *e)
+{
+    bool infinite = v == UINT64_MAX;
+    const char *what = v < (uint64_t)MAX2(k->min, INT64_C(0))            ? "too little"
+                       : k->max != 0 && infinite && k->max != UINT64_MAX ? "not possible here"
+                       : k->max != 0 && v > k->max                       ? "too much"
+                                                                         : NULL;
+    if (!what)
+        return 0;
+    _cleanup_(freep) char *shown = value_shown(s);
+    if (infinite || (k->kind != VALUE_COUNT && k->kind != VALUE_RLIMIT_COUNT))
+        return error_set(e, -EINVAL, "'%s' is %s (%s)", shown, what, k->example);
+    if (v > k->max)
+        return error_set(e, -EINVAL, "'%s' is %s (at most %" PRIu64 ")", shown, what, k->max);
+    return error_set(e, -EINVAL, "'%s' is %s (at least %" PRId64 ")", shown, what, k->min);
+}
+
+int value_number(const Key *k, const char *s, uint64_t *ret, Error *e)
+{
+    uint64_t v;
+    int r = k->max == UINT64_MAX && strcmp(s, "infinity") == 0 ? (v = UINT64_MAX, 0) : parse_u64(s, &v);
+    if (r == -ERANGE)
+        return quantity_error(r, s, VALUE_COUNT, e);
+    if (r < 0)
+        return value_wrong(s, e, "number", k->max == UINT64_MAX ? "100, infinity" : k->example);
+    *ret = v;
+    return 0;
+}
+
+int value_factor(const char *s, double *field, Error *e)
+{
+    /* By hand: strtod knows hexadecimal, "nan" and the locale's comma. */
+    size_t whole = strspn(s, "0123456789");
+    size_t part = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") : 0;
+    if (whole == 0 || whole > 4 || part > 6 || (s[whole] == '.' && part == 0) ||
+        s[whole + (part ? part + 1 : 0)] != '\0')
+        return value_wrong(s, e, "factor", "1 to 9999: 2, 1.5");
+    double v = 0, scale = 1;
+    for (size_t i = 0; i < whole; i++)
+        v = v * 10 + (s[i] - '0');
+    for (size_t i = 0; i < part; i++)
+        v += (s[whole + 1 + i] - '0') / (scale *= 10);
+    if (v < 1)
+        return value_wrong(s, e, "factor", "1 to 9999: 2, 1.5");
+    *field = v;
+    return 0;
+}
