@@ -30,14 +30,14 @@ __attribute__((format(printf, 2, 3), unused)) static void mark(const char *what,
     int n = snprintf(text, sizeof text, "%s %d %lld ", what, getpid(), (long long)t.tv_sec * 1000000000LL + t.tv_nsec);
     va_list ap;
     va_start(ap, fmt);
-    int more = vsnprintf(text + n, sizeof text - (size_t)n, fmt, ap);
+    vsnprintf(text + n, sizeof text - (size_t)n, fmt, ap);
     va_end(ap);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
-    if (sendto(fd, text, (size_t)(n + more), 0, (struct sockaddr *)&address, sizeof address) < 0)
+    if (sendto(fd, text, strlen(text), 0, (struct sockaddr *)&address, sizeof address) < 0)
         perror("mark");
     close(fd);
 }

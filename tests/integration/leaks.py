@@ -1,0 +1,190 @@
+"""What a daemon may leave behind: nothing but state and logs. Looks for processes, cgroups in every hierarchy, pins, mounts,
+listening sockets, files and kernel settings, and tells them apart from what others on the machine have at the same time."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+BPFFS = "/sys/fs/bpf"
+
+
+def cgroup_mounts():
+    return [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] in ("cgroup", "cgroup2")]
+
+
+def cgroups_named(name):
+    """Every cgroup directory of that name, in all hierarchies."""
+    found = []
+    for mount in dict.fromkeys(cgroup_mounts()):
+        for top, dirs, _ in os.walk(mount):
+            found += [os.path.join(top, d) for d in dirs if d == name]
+    return found
+
+
+def processes():
+    return [int(p) for p in os.listdir("/proc") if p.isdigit()]
+
+
+def read(path):
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return b""
+
+
+def processes_below(cgroup):
+    """Live processes whose cgroup, in any hierarchy, has this path in it."""
+    wanted = ("/" + cgroup + "/").encode()
+    found = []
+    for pid in processes():
+        if any(wanted in line + b"/" for line in read(f"/proc/{pid}/cgroup").splitlines()):
+            if read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"], []):
+                found.append(pid)
+    return found
+
+
+def processes_with(variable):
+    """Live processes that were born with this in their environment."""
+    return [pid for pid in processes() if variable.encode() in read(f"/proc/{pid}/environ").split(b"\0")]
+
+
+def command_line(pid):
+    return read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode(errors="replace")
+
+
+def mounts():
+    """Mount points and types; the order and ids of mounts say nothing."""
+    return sorted((line.split()[4], line.split(" - ")[1].split()[0]) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def listening(ports):
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            port = int(fields[1].rpartition(":")[2], 16)
+            if fields[3] == "0A" and port in ports:
+                found.add(port)
+    return sorted(found)
+
+
+def unix_sockets(prefixes):
+    return [path for line in Path("/proc/net/unix").read_text().splitlines()[1:] if len(line.split()) > 7
+            for path in [line.split()[7]] if path.startswith(prefixes)]
+
+
+def sysctls():
+    """Settings that nobody but an administrator changes."""
+    found = {}
+    for top, _, files in os.walk("/proc/sys"):
+        if not any(top.startswith("/proc/sys/" + part) for part in ("net/core", "net/ipv4", "kernel", "vm", "user", "fs")):
+            continue
+        for name in files:
+            path = os.path.join(top, name)
+            if any(word in path for word in ("random/", "ns_last_pid", "pty/nr", "-nr", "-state", "stat_refresh", "drop_caches",
+                                             "flush", "compact_memory", "sched_domain", "binfmt_misc", "aio-nr", "keys/", "perf_event_")):
+                continue
+            if os.stat(path).st_mode & 0o200:
+                found[path] = read(path)
+    return found
+
+
+def bpf_objects():
+    """{(kind, id): description} of all bpf objects on the host, with who holds them."""
+    found = {}
+    for kind in ("prog", "map", "link"):
+        done = subprocess.run(["bpftool", "-j", "-f", kind, "show"], capture_output=True, text=True)
+        if done.returncode == 0 and done.stdout.strip():
+            for o in json.loads(done.stdout):
+                if isinstance(o, dict) and "id" in o:
+                    found[kind, o["id"]] = o
+    return found
+
+
+def others_run(instance):
+    """Whether another instance lives on this machine: then a bpffs mount may be its own."""
+    for pid in processes():
+        words = read(f"/proc/{pid}/cmdline").split(b"\0")
+        if words[0].endswith(b"/bulkheadd") and instance.encode() not in words:
+            return True
+    return False
+
+
+def wait_gone(look, what, seconds=2):
+    """The kernel lets go of a few things a moment after their last user is gone; a leak stays."""
+    end = time.monotonic() + seconds
+    while found := look():
+        if time.monotonic() > end:
+            raise AssertionError(f"left behind: {what}: {found}")
+        time.sleep(0.01)
+
+
+class Snapshot:
+    def __init__(self):
+        self.mounts = mounts()
+
+    def check(self, d):
+        name = f"bulkhead-{d.instance}"
+        wait_gone(lambda: {p: command_line(p) for p in processes_below(name)}, "processes in the tree")
+        wait_gone(lambda: {p: command_line(p) for p in processes_with(f"BH_MARK={d.marks.path}")}, "processes of modules")
+        left = cgroups_named(name)
+        assert not left, f"left behind: cgroups: {left}"
+        for path in (f"{BPFFS}/bulkhead/{d.instance}", f"/run/bulkhead/{d.instance}"):
+            assert not os.path.lexists(path), f"left behind: {path}: {os.listdir(path) if os.path.isdir(path) else ''}"
+        left = listening(d.ports)
+        assert not left, f"left behind: listeners on ports {left}"
+        left = unix_sockets((f"/run/bulkhead/{d.instance}/", str(d.scratch)))
+        assert not left, f"left behind: unix sockets {left}"
+        now = [m for m in mounts() if not (m[0].startswith(BPFFS) and others_run(d.instance))]
+        more = [m for m in now if m not in self.mounts]
+        assert not more, f"left behind: mounts {more}"
+
+
+class Machine:
+    """The session's own look at what no single test can see."""
+
+    def __init__(self):
+        self.sysctls = sysctls()
+        self.bpf = set(bpf_objects())
+
+    def check(self, prefix):
+        now = sysctls()
+        changed = {k: (v, now[k]) for k, v in self.sysctls.items() if k in now and now[k] != v}
+        assert not changed, f"kernel settings changed: {changed}"
+
+        def held_by_nobody():
+            return {k: o for k, o in bpf_objects().items()
+                    if k not in self.bpf and not o.get("pids") and not o.get("pinned") and o.get("name") != "pid_iter"}
+
+        # Another instance's objects have a process or a pin; what has neither and stays is held by a dead cgroup or the like.
+        wait_gone(held_by_nobody, "bpf objects without a holder", 5)
+        for mount in dict.fromkeys(cgroup_mounts()):
+            left = [os.path.join(top, x) for top, dirs, _ in os.walk(mount) for x in dirs if x.startswith(f"bulkhead-{prefix}-")]
+            assert not left, f"left behind: cgroups {left}"
+        for where in ("/run/bulkhead", f"{BPFFS}/bulkhead", "/var/lib/bulkhead", "/var/log/bulkhead"):
+            left = [x for x in (os.listdir(where) if os.path.isdir(where) else []) if x.startswith(prefix + "-")]
+            assert not left, f"left behind in {where}: {left}"
+
+
+def sweep(instance):
+    """After a failed test: take away what is there, so that the next one is judged alone."""
+    name = f"bulkhead-{instance}"
+    for pid in processes_below(name):
+        try:
+            os.kill(pid, 9)
+        except ProcessLookupError:
+            pass
+    end = time.monotonic() + 5
+    while processes_below(name) and time.monotonic() < end:
+        time.sleep(0.01)
+    for top in cgroups_named(name):
+        for where, _, _ in os.walk(top, topdown=False):
+            try:
+                os.rmdir(where)
+            except OSError:
+                pass
+    for path in (f"{BPFFS}/bulkhead/{instance}", f"/run/bulkhead/{instance}"):
+        shutil.rmtree(path, ignore_errors=True)
