@@ -56,9 +56,10 @@ static int read_total(const char *root, uint64_t *ret)
     int r = read_text(root, "/proc/meminfo", &text);
     if (r < 0)
         return r;
-    const char *line = strstr(text, "MemTotal:");
-    uint64_t kib;
-    if (!line || sscanf(line, "MemTotal: %" SCNu64 " kB", &kib) != 1 || kib == 0)
+    static const char key[] = "MemTotal:";
+    const char *line = text ? strstr(text, key) : NULL;
+    uint64_t kib = line ? strtoull(line + strlen(key), NULL, 10) : 0;
+    if (kib == 0)
         return -EBADMSG;
     *ret = kib * 1024;
     return 0;
@@ -88,12 +89,9 @@ static char *unescape(const char *s)
 {
     StrBuf b = STRBUF_NULL;
     for (; *s; s++) {
-        unsigned c;
-        if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1) {
-            strbuf_addc(&b, (char)c);
-            s += 3;
-        } else
-            strbuf_addc(&b, *s);
+        bool octal = *s == '\\' && strspn(s + 1, "01234567") >= 3;
+        strbuf_addc(&b, octal ? (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0')) : *s);
+        s += octal ? 3 : 0;
     }
     return strbuf_take(&b);
 }

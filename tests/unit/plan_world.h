@@ -130,7 +130,7 @@ static inline double random_unit(uint64_t *seed)
 static inline void world_random(World *w, uint64_t *seed, size_t n, size_t percent, bool acyclic,
                                 unsigned edge[WORLD_RANDOM_MAX][WORLD_RANDOM_MAX])
 {
-    size_t rank[WORLD_RANDOM_MAX];
+    size_t rank[WORLD_RANDOM_MAX] = {0};
     for (size_t i = 0; i < n; i++) {
         size_t j = random_below(seed, i + 1);
         rank[i] = rank[j];

@@ -263,12 +263,9 @@ static void this_machine(void **state)
     struct sysinfo info;
     assert_int_equal(sysinfo(&info), 0);
     assert_in_range(host.memory, 1 << 20, (uint64_t)info.totalram * info.mem_unit);
-    FILE *f = fopen("/proc/sys/kernel/pid_max", "re");
-    assert_non_null(f);
-    uint64_t pid_max = 0;
-    assert_int_equal(fscanf(f, "%" SCNu64, &pid_max), 1);
-    fclose(f);
-    assert_int_equal(host.pids, pid_max);
+    char text[32];
+    assert_true(file_read(AT_FDCWD, "/proc/sys/kernel/pid_max", text, sizeof text) > 0);
+    assert_int_equal(host.pids, strtoull(text, NULL, 10));
 }
 
 int main(void)

@@ -63,8 +63,8 @@ static void schedule_edges(void **state)
     r = usual;
     r.factor = 1.1;
     assert_int_equal(recovery_delay(&r, 3), 11 * S); /* 10 · 1.1 is a hair over 11 as a double */
-    r.factor = 1.15;
-    assert_int_equal(recovery_delay(&r, 3), 11500000); /* and 10 · 1.15 a hair under 11.5 */
+    r.factor = 1.4;
+    assert_int_equal(recovery_delay(&r, 4), 19600000); /* and 10 · 1.4² a hair under 19.6 */
 }
 
 static void who_is_restarted(void **state)
