@@ -299,7 +299,7 @@ static void check_cycles(const Complaints *c, Matrix edge, size_t n)
         size_t path[WORLD_RANDOM_MAX + 2] = {0}, length = 0;
         for (const char *at = strchr(m, 'm'); at; at = strchr(at + 1, 'm')) {
             assert_true(length < ELEMENTS(path));
-            path[length++] = (size_t)atoi(at + 1);
+            path[length++] = strtoul(at + 1, NULL, 10);
         }
         assert_true(length >= 3);
         assert_int_equal(path[0], path[length - 1]);
@@ -309,7 +309,7 @@ static void check_cycles(const Complaints *c, Matrix edge, size_t n)
                 assert_int_not_equal(path[k], path[l]);
         }
         size_t last = path[length - 2], to = path[0];
-        assert_int_equal(atoi(c->items[i].file + 1), last);
+        assert_int_equal(strtoul(c->items[i].file + 1, NULL, 10), last);
         const char *key = edge[last][to] & 1 ? "module.requires" : edge[last][to] & 2 ? "module.wants" : "module.after";
         assert_string_equal(c->items[i].key, key);
         left[last][to] = 0;
@@ -336,7 +336,7 @@ static void check_order(const Graph *g, Matrix edge, size_t n)
         waves = MAX2(waves, longest[i] + 1);
         for (size_t j = 0; j < n; j++) {
             assert_true(!edge[i][j] || place[j] < place[i]);
-            if (g->wave[i] == g->wave[j] && i < j)
+            if (i < j && g->wave[i] == g->wave[j])
                 assert_true(place[i] < place[j]);
         }
     }
