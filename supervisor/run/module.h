@@ -8,7 +8,6 @@
 
 #include "policies/policy.h"
 #include "supervisor/plan/recovery.h"
-#include "supervisor/plan/schedule.h"
 #include "supervisor/run/context.h"
 #include "supervisor/run/lifecycle.h"
 
@@ -62,13 +61,12 @@ struct Module {
     Generation *generation;
     uint64_t last_generation;
 
-    /* What the host wants and where it stands: host.c and jobs.c alone write these. */
-    NodeStatus status;
-    bool want_up;
-    bool want_restart;
-    bool stopping;
+    /* What is wanted and where it stands: only supervisor/jobs.c writes these. */
+    bool want_up;         /* somebody wants it to run: recovery may start it again */
+    bool want_restart;    /* start again once it is down */
+    bool generation_over; /* all phases are over: the generation is to be freed */
     sd_event_source *restart_timer;
-    uint64_t next_start; /* monotonic µs, 0 = none */
+    uint64_t next_start; /* wall clock µs of the next start, 0 = none */
     RecoveryHistory history;
     bool gave_up;
     uint64_t restarts;

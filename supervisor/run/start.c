@@ -337,7 +337,7 @@ static void on_start_pre(Generation *g, const HookResult *result, const Error *e
     }
 }
 
-static GroupLimits group_limits(const Limits *l)
+GroupLimits generation_limits(const Limits *l)
 {
     return (GroupLimits){
         .cpu_max = l->cpu_max,
@@ -378,7 +378,7 @@ static int make_leaf(Generation *g, Error *e)
     r = group_create(m->ctx->tree, path, &g->leaf, e);
     if (r < 0)
         return r;
-    GroupLimits limits = group_limits(&m->policy->limits);
+    GroupLimits limits = generation_limits(&m->policy->limits);
     r = group_set_limits(g->leaf, &limits, e);
     if (r < 0 || !m->ctx->kernel)
         return r;

@@ -13,5 +13,7 @@ void generation_start_failed(Generation *g, const Error *e);
 void generation_listening(Generation *g, uint16_t port);
 /* Stops everything that watches for readiness (phase controllers). */
 void generation_stop_watching(Generation *g);
+/* The policy's limits in the words of cgroups/. */
+GroupLimits generation_limits(const Limits *l);
 /* The short-lived part of a start; NULL is fine. */
 Launch *launch_free(Launch *l);

@@ -64,9 +64,8 @@ static PhaseStatus begin_gate(void *userdata, Error *e)
     return PHASE_SKIPPED;
 }
 
-uint64_t teardown_in_flight(const Generation *g)
+uint64_t teardown_in_flight(const Module *m)
 {
-    const Module *m = g->module;
     struct work_entry w;
     if (!m->ctx->kernel || !m->group || !m->policy->work.track_connections ||
         kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
@@ -94,7 +93,7 @@ static void say_progress(Teardown *t, const char *name)
 
 static PhaseStatus take_drain_step(Teardown *t, Error *e)
 {
-    t->last_in_flight = teardown_in_flight(t->generation);
+    t->last_in_flight = teardown_in_flight(module(t));
     if (!t->generation->main_alive && t->last_in_flight > 0 && group_populated(t->generation->leaf) == 0)
         t->last_in_flight = 0; /* nobody is left who could finish it */
     DrainStep step = drain_step(&t->drain, now_monotonic(), t->last_in_flight);
@@ -151,7 +150,7 @@ static PhaseStatus begin_drain(void *userdata, Error *e)
         error_set(e, 0, "%s", t->skip ? t->skip : "hurried by a second signal");
         return PHASE_SKIPPED;
     }
-    if (teardown_in_flight(t->generation) == UINT64_MAX) {
+    if (teardown_in_flight(module(t)) == UINT64_MAX) {
         error_set(e, 0, m->policy->work.track_connections ? "no counters: bpf is not there" : "nothing is tracked ([work] track)");
         return PHASE_SKIPPED;
     }

@@ -20,5 +20,5 @@ void teardown_idle(Generation *g);
 void teardown_hurry(Generation *g);
 /* The phase it is in, or PHASE_N. */
 Phase teardown_phase(const Generation *g);
-/* In flight now, UINT64_MAX when nothing is tracked. */
-uint64_t teardown_in_flight(const Generation *g);
+/* The module's connections in flight now, UINT64_MAX when nothing is tracked. */
+uint64_t teardown_in_flight(const Module *m);

@@ -1,0 +1,83 @@
+/* The one context: a daemon of one instance, from its options to its exit status.
+ *
+ *   host_new → host_launch → host_run (the loop) → host_free
+ *
+ * The host owns everything: policy, graph, the kernel's parts, modules, the face. Lower rooms tell it what happens through
+ * RunHooks and ControlOps; it alone logs. A *problem* is written once, the first wins: it is what the daemon exits with. */
+#pragma once
+
+#include "supervisor/control/control.h"
+#include "supervisor/instance.h"
+#include "supervisor/plan/graph.h"
+#include "supervisor/plan/schedule.h"
+#include "supervisor/run/module.h"
+#include "supervisor/watch/journal.h"
+
+#define EXIT_DONE       0
+#define EXIT_FAILED     1
+#define EXIT_USAGE      2
+#define EXIT_BAD_CONFIG 78
+
+typedef struct HostOptions {
+    const char *instance;
+    const char *config_dir;
+    const char *btf_path, *bpffs_path; /* where to look for BTF and bpffs; NULL = the kernel's own places */
+} HostOptions;
+
+typedef enum WaitFor { WAIT_UP, WAIT_DOWN, WAIT_RESTART } WaitFor;
+
+/* A client that waits for a module's outcome. */
+typedef struct Waiter {
+    size_t module;
+    WaitFor what;
+    uint64_t after; /* WAIT_RESTART: done when a generation above this one is ready */
+    ControlReply *reply;
+} Waiter;
+
+typedef struct Host {
+    HostOptions options;
+    Instance instance;
+    Policy *policy;
+    Graph *graph;
+    RunContext ctx;
+    Module *modules; /* parallel to policy->modules and graph->nodes */
+    size_t n_modules;
+    NodeStatus *status; /* parallel */
+    bool *stopping;     /* parallel: to be taken down as soon as its dependents are */
+    Module **leftovers; /* of a dead daemon, being taken down */
+    size_t n_leftovers, leftovers_over;
+
+    Control *control;
+    Journal *journal;
+    Waiter *waiters;
+    size_t n_waiters;
+    ControlReply **shutdown_replies; /* who waits for the end of all */
+    size_t n_shutdown_replies;
+
+    sd_event_source *pump, *ring, *sigterm, *sigint, *sighup, *startup_timer, *delay_timer;
+    bool pumping;
+    bool starting;      /* start-up is not over */
+    bool shutting_down; /* all goes down, in order */
+    bool hurried;
+    uint64_t started; /* monotonic µs */
+    Error problem;    /* the first; code 0 = none */
+} Host;
+
+/* Reads and checks the configuration, takes the instance, opens the kernel's parts. On failure everything is undone, the reason is
+ * on stderr in one line (all complaints of a bad configuration), and *ret_exit says how to exit. */
+Host *host_new(const HostOptions *options, int *ret_exit);
+/* Runs until all is down again; returns the exit status. */
+int host_run(Host *h);
+Host *host_free(Host *h);
+
+/* Writes the problem down if it is the first. */
+void host_problem(Host *h, const char *fmt, ...) _printf_(2, 3);
+/* Begins the orderly shutdown; a second call hurries it. */
+void host_shutdown(Host *h, const char *why);
+/* The same, answering *reply (may be NULL) when all is down; asked for twice it does not hurry. */
+void host_shutdown_reply(Host *h, ControlReply *reply);
+
+/* Start-up is over: every module that should run does, or has failed once. Called by jobs.c. */
+void host_started(Host *h);
+/* Ends the loop when it is shutting down and nothing is left. Called by jobs.c. */
+void host_check_over(Host *h);

@@ -1,0 +1,32 @@
+/* An instance's name, lock and directories: who owns /run/bulkhead/I while a daemon lives.
+ *
+ *   /run/bulkhead/I         0711  bus, notify/
+ *   /run/bulkhead/I/lock    0600  flock()ed by the daemon, holds its pid
+ *   /run/bulkhead/I/root    0600  where its cgroup tree is: what a later daemon must clean up after a crash
+ *   /var/log/bulkhead/I     0700  log files */
+#pragma once
+
+#include "base/error.h"
+
+#define INSTANCE_NAME_MAX 48
+
+typedef struct Instance {
+    char *name;
+    char *runtime_path, *notify_path;
+    int lock, runtime_dir, notify_dir, logs_dir;
+} Instance;
+
+#define INSTANCE_NULL                                                                                                  \
+    (Instance)                                                                                                         \
+    {                                                                                                                  \
+        .lock = -EBADF, .runtime_dir = -EBADF, .notify_dir = -EBADF, .logs_dir = -EBADF                                \
+    }
+
+/* [a-z0-9][a-z0-9_-]*, at most INSTANCE_NAME_MAX. */
+bool instance_name_valid(const char *name);
+/* Takes the lock and makes the directories. -EBUSY: a daemon of that name runs (its pid is in *e). */
+int instance_open(const char *name, Instance *ret, Error *e);
+/* Writes down where the cgroup tree is. */
+int instance_record_root(const Instance *i, const char *root, Error *e);
+/* Removes the runtime directory (if `remove`) and lets go of the lock. */
+void instance_close(Instance *i, bool remove);

@@ -1,0 +1,356 @@
+/* See report.h. Kernel files are read only when somebody asks; nothing is sampled. */
+#include "supervisor/report.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "policies/seccomp.h"
+#include "supervisor/jobs.h"
+#include "supervisor/plan/describe.h"
+#include "supervisor/run/output.h"
+#include "supervisor/stop/teardown.h"
+#include "supervisor/watch/exits.h"
+
+static json_t *number(uint64_t v)
+{
+    return v == UINT64_MAX ? json_null() : json_integer((json_int_t)v);
+}
+
+static json_t *text(const char *s)
+{
+    return s ? json_string(s) : json_null();
+}
+
+static const char *shown_state(const Host *h, const Module *m)
+{
+    if (m->generation)
+        return lifecycle_state_name(m->generation->lifecycle.state);
+    return h->status[m->index] == NODE_FAILED ? "failed" : "idle";
+}
+
+static pid_t shown_pid(const Module *m)
+{
+    return m->generation && m->generation->main_alive ? m->generation->pid : 0;
+}
+
+const char *report_health(const Host *h, char **ret_reason)
+{
+    StrBuf down = STRBUF_NULL, required = STRBUF_NULL;
+    for (size_t i = 0; i < h->n_modules; i++) {
+        const Module *m = &h->modules[i];
+        if (h->status[i] != NODE_FAILED && !(h->status[i] == NODE_WAITING && m->next_start))
+            continue;
+        StrBuf *b = m->policy->required && h->status[i] == NODE_FAILED ? &required : &down;
+        strbuf_addf(b, "%s%s", b->len ? ", " : "", module_name(m));
+    }
+    const char *health = required.len ? "critical" : down.len ? "degraded" : "healthy";
+    if (ret_reason)
+        *ret_reason = required.len ? xasprintf("required, down: %s", required.s)
+                      : down.len   ? xasprintf("down: %s", down.s)
+                                   : NULL;
+    strbuf_done(&down);
+    strbuf_done(&required);
+    return health;
+}
+
+/* --- one module ------------------------------------------------------------------------------------------------------------ */
+
+static json_t *work_json(const Module *m)
+{
+    struct work_entry w;
+    if (!m->policy->work.track_connections || !m->ctx->kernel || !m->group || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
+        return json_null();
+    const struct work_counters *c = &w.connections;
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "started", (json_int_t)c->started, "completed", (json_int_t)c->completed, "errors",
+                     (json_int_t)c->errors, "in_flight", (json_int_t)c->in_flight, "in_flight_peak", (json_int_t)c->in_flight_peak, "long_running",
+                     (json_int_t)c->long_running, "rejected", (json_int_t)c->rejected, "latency_p50_usec", (json_int_t)latency_percentile(c->latency, 50),
+                     "latency_p99_usec", (json_int_t)latency_percentile(c->latency, 99));
+}
+
+static json_t *last_exit_json(const LastExit *x)
+{
+    if (!x)
+        return json_null();
+    _cleanup_(freep) char *syscall = x->syscall_nr >= 0 ? seccomp_syscall_name(x->syscall_nr) : NULL;
+    return json_pack("{s:o,s:o,s:b,s:o,s:I}", "code", x->signal || x->code < 0 ? json_null() : json_integer(x->code), "signal",
+                     x->signal ? json_integer(x->signal) : json_null(), "oom", x->oom, "syscall", text(syscall), "time_usec", (json_int_t)x->time);
+}
+
+static json_t *teardown_json(const TeardownResult *r)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; r && i < PHASE_N; i++)
+        json_array_append_new(out, json_pack("{s:s,s:s,s:I,s:o}", "phase", phase_names[i], "status", phase_status_names[r->phase[i].status], "duration_usec",
+                                             (json_int_t)r->phase[i].duration, "error", text(r->phase[i].error)));
+    return out;
+}
+
+static uint64_t oom_kills(const Module *m, const GroupStats *s)
+{
+    return m->oom_kills + (s && s->memory_oom_kills != UINT64_MAX ? s->memory_oom_kills : 0);
+}
+
+static json_t *module_json(const Host *h, const Module *m)
+{
+    const Generation *g = m->generation;
+    const Limits *l = &m->policy->limits;
+    GroupStats s = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, UINT64_MAX};
+    bool has = g && g->leaf && group_read_stats(g->leaf, &s) == 0;
+    pid_t pid = shown_pid(m);
+    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "state", shown_state(h, m), "health", "unknown", "generation",
+                          m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid", pid ? json_integer(pid) : json_null(),
+                          "cgroup", text(g && g->leaf ? group_cgroup_path(g->leaf) : NULL), "restarts", (json_int_t)m->restarts, "next_start_usec",
+                          m->next_start ? json_integer((json_int_t)m->next_start) : json_null(), "work", work_json(m));
+    json_object_set_new(o, "cpu", json_pack("{s:o,s:o,s:o}", "usage_usec", number(s.cpu_usage_usec), "max", number(l->cpu_max), "throttled_usec",
+                                            number(s.cpu_throttled_usec)));
+    json_object_set_new(o, "memory", json_pack("{s:o,s:o,s:o,s:I}", "current", number(s.memory_current), "peak", number(s.memory_peak), "max",
+                                               number(l->memory_max), "oom_kills", (json_int_t)oom_kills(m, has ? &s : NULL)));
+    json_object_set_new(o, "pids", json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(l->pids_max)));
+    json_object_set_new(o, "last_exit", last_exit_json(m->last_exit));
+    json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
+    return o;
+}
+
+static json_t *status(void *host, const char *name)
+{
+    Host *h = host;
+    ssize_t only = name ? graph_index(h->graph, name) : -1;
+    if (name && only < 0)
+        return NULL;
+    json_t *modules = json_array();
+    for (size_t i = 0; i < h->n_modules; i++)
+        if (!name || (ssize_t)i == only)
+            json_array_append_new(modules, module_json(h, &h->modules[i]));
+    _cleanup_(freep) char *reason = NULL;
+    const char *health = report_health(h, &reason);
+    return json_pack("{s:s,s:s,s:o,s:I,s:o}", "instance", h->options.instance, "status", health, "reason", text(reason), "uptime_usec",
+                     (json_int_t)(now_monotonic() - h->started), "modules", modules);
+}
+
+/* --- explain --------------------------------------------------------------------------------------------------------------- */
+
+static json_t *waits_for(const Host *h, const Module *m)
+{
+    json_t *out = json_array();
+    const Node *n = &h->graph->nodes[m->index];
+    if (h->status[m->index] == NODE_WAITING) {
+        const Edges *kinds[] = {&n->requires, &n->wants, &n->after};
+        for (size_t k = 0; k < ELEMENTS(kinds); k++)
+            for (size_t j = 0; j < kinds[k]->n; j++) {
+                size_t on = kinds[k]->to[j];
+                if (h->status[on] == NODE_WAITING || h->status[on] == NODE_STARTING || h->status[on] == NODE_STOPPING)
+                    json_array_append_new(out, json_string(module_name(&h->modules[on])));
+            }
+    }
+    if (h->stopping[m->index] && m->generation && !m->generation->lifecycle.intentional)
+        for (size_t j = 0; j < n->before.n; j++)
+            if (h->stopping[n->before.to[j]])
+                json_array_append_new(out, json_string(module_name(&h->modules[n->before.to[j]])));
+    if (m->generation && m->generation->lifecycle.state == LIFECYCLE_CREATING)
+        json_array_append_new(out, m->generation->hook && !m->generation->launch
+                                       ? json_string("exec_start_pre")
+                                       : json_sprintf("readiness (%s)", ready_kind_names[m->policy->ready.kind]));
+    return out;
+}
+
+static json_t *exit_story(const LastExit *x)
+{
+    if (!x)
+        return json_null();
+    json_t *o = last_exit_json(x), *args = x->syscall_nr >= 0 ? json_array() : json_null();
+    for (size_t i = 0; json_is_array(args) && i < ELEMENTS(x->syscall_args); i++)
+        json_array_append_new(args, json_integer((json_int_t)x->syscall_args[i]));
+    _cleanup_(freep) char *killer = str_escape(x->killer_comm, strnlen(x->killer_comm, sizeof x->killer_comm), 64);
+    _cleanup_(freep) char *caller = str_escape(x->syscall_comm, strnlen(x->syscall_comm, sizeof x->syscall_comm), 64);
+    _cleanup_(freep) char *how = exits_text(x);
+    json_object_set_new(o, "signal_name", x->signal ? json_string(signal_name(x->signal)) : json_null());
+    json_object_set_new(o, "killer", x->killer_pid ? json_pack("{s:i,s:s}", "pid", x->killer_pid, "comm", killer) : json_null());
+    json_object_set_new(o, "syscall_nr", x->syscall_nr >= 0 ? json_integer(x->syscall_nr) : json_null());
+    json_object_set_new(o, "syscall_args", args);
+    json_object_set_new(o, "syscall_comm", x->syscall_nr >= 0 ? json_string(caller) : json_null());
+    json_object_set_new(o, "how", json_string(how));
+    json_object_set_new(o, "generation", json_integer((json_int_t)x->generation));
+    return o;
+}
+
+/* The ini line that would allow what was denied, and where it belongs. */
+static json_t *suggestion(const Module *m)
+{
+    const LastExit *x = m->last_exit;
+    if (!x || x->syscall_nr < 0)
+        return json_null();
+    _cleanup_(freep) char *syscall = seccomp_syscall_name(x->syscall_nr);
+    _cleanup_(freep) char *old = strv_join(m->policy->sandbox.allow, ", ");
+    return json_pack("{s:s,s:o}", "file", m->policy->file, "line",
+                     json_sprintf("[sandbox]\nallow = %s%s%s", old ? old : "", old && *old ? ", " : "", syscall));
+}
+
+static json_t *explain(void *host, const char *name)
+{
+    Host *h = host;
+    ssize_t i = graph_index(h->graph, name);
+    if (i < 0)
+        return NULL;
+    const Module *m = &h->modules[i];
+    const Generation *g = m->generation;
+    Phase phase = g ? teardown_phase(g) : PHASE_N;
+    GroupStats s;
+    bool has = g && g->leaf && group_read_stats(g->leaf, &s) == 0;
+    uint64_t in_flight = teardown_in_flight(m);
+    json_t *o = json_pack("{s:s,s:s,s:I,s:o,s:s,s:o,s:o,s:o}", "module", name, "state", shown_state(h, m), "generation", (json_int_t)m->last_generation,
+                          "since_usec", m->since ? json_integer((json_int_t)m->since) : json_null(), "wants", m->want_up ? "up" : "down", "phase",
+                          text(phase < PHASE_N ? phase_names[phase] : NULL), "waits_for", waits_for(h, m), "in_flight", number(in_flight));
+    json_object_set_new(o, "status_text", text(g ? g->status_text : NULL));
+    json_object_set_new(o, "next_start_usec", m->next_start ? json_integer((json_int_t)m->next_start) : json_null());
+    json_object_set_new(o, "restarts", json_integer((json_int_t)m->restarts));
+    json_object_set_new(o, "attempts", json_integer((json_int_t)m->history.attempts));
+    json_object_set_new(o, "max_attempts", json_integer((json_int_t)m->policy->recovery.max_attempts));
+    json_object_set_new(o, "gave_up", json_boolean(m->gave_up));
+    json_object_set_new(o, "last_error", m->last_error ? json_pack("{s:s,s:s}", "stage", m->last_error_stage, "message", m->last_error) : json_null());
+    json_object_set_new(o, "last_exit", exit_story(m->last_exit));
+    json_object_set_new(o, "oom_kills", json_integer((json_int_t)oom_kills(m, has ? &s : NULL)));
+    json_object_set_new(o, "suggestion", suggestion(m));
+    json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
+    return o;
+}
+
+/* --- the rest of the face ----------------------------------------------------------------------------------------------------- */
+
+static void fill_module(const Host *h, const Module *m, ControlModule *ret)
+{
+    const Generation *g = m->generation;
+    *ret = (ControlModule){
+        .name = module_name(m),
+        .state = shown_state(h, m),
+        .health = "unknown",
+        .cgroup = g && g->leaf ? group_cgroup_path(g->leaf) : NULL,
+        .generation = m->last_generation,
+        .restarts = m->restarts,
+        .pid = shown_pid(m),
+    };
+}
+
+static bool module_at(void *host, size_t i, ControlModule *ret)
+{
+    Host *h = host;
+    if (i >= h->n_modules)
+        return false;
+    fill_module(h, &h->modules[i], ret);
+    return true;
+}
+
+static bool module_by_name(void *host, const char *name, ControlModule *ret)
+{
+    Host *h = host;
+    ssize_t i = graph_index(h->graph, name);
+    return i >= 0 && module_at(h, (size_t)i, ret);
+}
+
+static const char *health(void *host)
+{
+    return report_health(host, NULL);
+}
+
+static json_t *plan(void *host)
+{
+    Host *h = host;
+    return plan_describe(h->graph);
+}
+
+static char *dot(void *host)
+{
+    Host *h = host;
+    return plan_dot(h->graph);
+}
+
+static json_t *events(void *host, uint64_t limit)
+{
+    Host *h = host;
+    return journal_last(h->journal, NULL, limit);
+}
+
+static int open_log(void *host, const char *name, const char **ret_kind, int *ret_fd, char **ret_identifier, Error *e)
+{
+    Host *h = host;
+    const Module *m = &h->modules[graph_index(h->graph, name)];
+    LogTarget t = output_target(m);
+    *ret_kind = log_target_names[t];
+    if (t == LOG_FILE)
+        return output_open_log(m, ret_fd, e);
+    if (t == LOG_JOURNAL)
+        *ret_identifier = xstrdup(name);
+    return 0;
+}
+
+static void kill_module(Host *h, Module *m, int sig, ControlReply *reply)
+{
+    Generation *g = m->generation;
+    if (!g || !g->leaf || group_populated(g->leaf) <= 0) {
+        _cleanup_(freep) char *why = xasprintf("%s has no process to signal: it is %s", module_name(m), shown_state(h, m));
+        control_reply_fail(reply, CONTROL_ERROR_FAILED, why);
+        return;
+    }
+    /* A leaf is never launched into again, so that cgroup.kill is safe here; it alone outruns a fork bomb. */
+    int r = sig == SIGKILL ? group_kill(g->leaf) : group_signal(g->leaf, sig);
+    if (r < 0) {
+        _cleanup_(freep) char *why = xasprintf("cannot signal %s: %s", module_name(m), strerror(-r));
+        control_reply_fail(reply, CONTROL_ERROR_FAILED, why);
+        return;
+    }
+    control_reply_done(reply);
+}
+
+static const char *const verb_names[CONTROL_VERB_N] = {"start", "stop", "restart", "kill", "shutdown"};
+
+static void act(void *host, ControlVerb verb, const char *name, int sig, uint64_t flags, const struct ucred *caller, ControlReply *reply)
+{
+    Host *h = host;
+    ssize_t i = name ? graph_index(h->graph, name) : -1;
+    log_info("event=asked verb=%s module=%s uid=%u pid=%d", verb_names[verb], name ? name : "-", (unsigned)caller->uid, (int)caller->pid);
+    if (h->shutting_down && verb != CONTROL_SHUTDOWN && verb != CONTROL_KILL) {
+        control_reply_fail(reply, CONTROL_ERROR_SHUTTING_DOWN, "the daemon is shutting down");
+        return;
+    }
+    ControlReply *later = reply;
+    if ((flags & CONTROL_NO_BLOCK) && verb != CONTROL_STOP && verb != CONTROL_KILL) {
+        control_reply_done(reply);
+        later = NULL;
+    }
+    switch (verb) {
+    case CONTROL_START:
+        jobs_start(h, (size_t)i, later);
+        break;
+    case CONTROL_STOP:
+        jobs_stop(h, (size_t)i, flags & CONTROL_CASCADE, later);
+        if ((flags & CONTROL_NO_BLOCK))
+            jobs_answer_now(h, later);
+        break;
+    case CONTROL_RESTART:
+        jobs_restart(h, (size_t)i, flags & CONTROL_CASCADE, later);
+        break;
+    case CONTROL_KILL:
+        kill_module(h, &h->modules[i], sig, reply);
+        break;
+    case CONTROL_SHUTDOWN:
+        host_shutdown_reply(h, later);
+        break;
+    case CONTROL_VERB_N:
+        break;
+    }
+}
+
+const ControlOps report_control_ops = {
+    .module_at = module_at,
+    .module_by_name = module_by_name,
+    .health = health,
+    .status = status,
+    .explain = explain,
+    .plan = plan,
+    .dot = dot,
+    .events = events,
+    .open_log = open_log,
+    .act = act,
+};

@@ -1,0 +1,9 @@
+/* What the face shows: the host's state as JSON (DESIGN §9), and the operations it offers to control/. */
+#pragma once
+
+#include "supervisor/host.h"
+
+extern const ControlOps report_control_ops;
+
+/* "healthy", "degraded" or "critical"; *ret_reason (may be NULL) is owned by the caller, NULL when healthy. */
+const char *report_health(const Host *h, char **ret_reason);

@@ -1,0 +1,130 @@
+/* See leftovers.h. */
+#include "supervisor/stop/leftovers.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "supervisor/stop/teardown.h"
+
+#define ORPHAN_STOP_USEC (10 * USEC_PER_SEC)
+
+/* A policy for a module that the configuration does not know any more: only what a teardown reads. */
+static ModulePolicy *orphan_policy(const char *name)
+{
+    ModulePolicy *p = new0(ModulePolicy);
+    p->name = xstrdup(name);
+    p->stop_signal = SIGTERM;
+    p->stop_timeout = ORPHAN_STOP_USEC;
+    return p;
+}
+
+static Module *wrap(RunContext *ctx, const ModulePolicy *policy, const char *name, uint64_t number, Group *leaf)
+{
+    Module *m = new0(Module);
+    m->ctx = ctx;
+    m->index = SIZE_MAX; /* not in the host's array: what says that it is a leftover */
+    m->policy = policy ? policy : orphan_policy(name);
+    m->last_generation = number - 1;
+    Generation *g = generation_new(m);
+    g->leaf = leaf;
+    g->lifecycle = (Lifecycle){.state = LIFECYCLE_DRAINING, .intentional = true};
+    return m;
+}
+
+Module *leftover_free(Module *m)
+{
+    generation_free(m->generation);
+    teardown_result_free(m->last_teardown);
+    module_clear_error(m);
+    if (!m->policy->policy) { /* ours: a policy that was read knows what it belongs to */
+        free(m->policy->name);
+        free((void *)(uintptr_t)m->policy);
+    }
+    free(m);
+    return NULL;
+}
+
+static void clear_check(RunContext *ctx, const char *path)
+{
+    Group *g = NULL;
+    if (group_open(ctx->tree, path, &g, NULL) < 0)
+        return;
+    (void)group_kill(g);
+    (void)group_remove(g, NULL); /* still dying: the sweep at the end of the daemon gets it */
+    group_close(g);
+}
+
+static int find_in_module(RunContext *ctx, const Policy *policy, const char *name, Module ***list, size_t *n, Error *e)
+{
+    _cleanup_strv_ char **names = NULL;
+    _cleanup_(freep) char *parent = xasprintf("modules/%s", name);
+    int r = group_children(ctx->tree, parent, &names);
+    if (r < 0)
+        return error_errno(e, r, "cannot look into the tree of module %s", name);
+    STRV_FOREACH(child, names) {
+        _cleanup_(freep) char *path = xasprintf("%s/%s", parent, *child);
+        uint64_t number;
+        if (parse_u64(*child, &number) < 0 || number == 0) {
+            clear_check(ctx, path);
+            continue;
+        }
+        Group *leaf = NULL;
+        r = group_open(ctx->tree, path, &leaf, e);
+        if (r < 0)
+            return r;
+        ARRAY_PUSH(*list, *n) = wrap(ctx, policy_find(policy, name), name, number, leaf);
+    }
+    return 0;
+}
+
+int leftovers_find(RunContext *ctx, const Policy *policy, Module ***ret, size_t *ret_n, Error *e)
+{
+    _cleanup_strv_ char **names = NULL;
+    Module **list = NULL;
+    size_t n = 0;
+    int r = group_children(ctx->tree, "modules", &names);
+    if (r == -ENOENT)
+        r = 0;
+    STRV_FOREACH(name, names)
+        if (r >= 0)
+            r = find_in_module(ctx, policy, *name, &list, &n, e);
+    if (r < 0) {
+        for (size_t i = 0; i < n; i++)
+            leftover_free(list[i]);
+        free(list);
+        return r;
+    }
+    *ret = list;
+    *ret_n = n;
+    return 0;
+}
+
+void leftover_take_down(Module *m, void (*finished)(Generation *g))
+{
+    TeardownRequest request = {
+        .from = PHASE_CONTROLLERS,
+        .skip = "left by a daemon that died",
+        .finished = finished,
+    };
+    teardown_start(m->generation, &request);
+}
+
+void leftovers_sweep(RunContext *ctx)
+{
+    _cleanup_strv_ char **names = NULL;
+    if (group_children(ctx->tree, "modules", &names) < 0)
+        return;
+    STRV_FOREACH(name, names) {
+        _cleanup_(freep) char *path = xasprintf("modules/%s", *name);
+        _cleanup_(freep) char *check = xasprintf("%s/check", path);
+        Group *g = NULL;
+        clear_check(ctx, check);
+        if (group_open(ctx->tree, path, &g, NULL) < 0)
+            continue;
+        (void)group_remove(g, NULL);
+        group_close(g);
+    }
+}
