@@ -52,7 +52,7 @@ $(B)/obj/%.o: %.c
 
 $(LIB): $(call obj,$(LIB_SRC))
 	@rm -f $@
-	ar rcs $@ $^
+	ar rcsTP $@ $^
 
 $(B)/bulkheadd: $(call obj,supervisor/main.c) $(LIB)
 	$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@

@@ -3,8 +3,8 @@
  * Three sources, each for what it is good at: libcgroup lists controllers with their mount points;
  * /proc/self/mountinfo tells the version, which part of a hierarchy a mount shows (a container may see a sub-tree
  * only), and where a cgroup2 mount without controllers is, which libcgroup does not know; /proc/self/cgroup names the
- * own cgroup (libcgroup's answer is wrong on pure cgroup2). host_build is pure and takes all three as values;
- * host_discover reads them. Invariant: a CgroupHost always has CG_UNIFIED, and no two hierarchies share a directory. */
+ * own cgroup (libcgroup's answer is wrong on pure cgroup2). cgroup_host_build is pure and takes all three as values;
+ * cgroup_host_discover reads them. Invariant: a CgroupHost always has CG_UNIFIED, and no two hierarchies share a directory. */
 #include "cgroups/private.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ const char *const hierarchy_names[CG_N] = {
 
 #define TEXT_LIMIT (4u << 20)
 
-CgroupHost *host_free(CgroupHost *h)
+CgroupHost *cgroup_host_free(CgroupHost *h)
 {
     if (!h)
         return NULL;
@@ -192,10 +192,10 @@ static int controller_set(CgroupHost *h, Hierarchy which, const HostController *
     return hierarchy_set(h, which, m, path, e);
 }
 
-int host_build(const char *proc_cgroup, const char *mountinfo, const HostController *controllers, size_t n,
+int cgroup_host_build(const char *proc_cgroup, const char *mountinfo, const HostController *controllers, size_t n,
                CgroupHost **ret, Error *e)
 {
-    _cleanup_(host_freep) CgroupHost *h = new0(CgroupHost);
+    _cleanup_(cgroup_host_freep) CgroupHost *h = new0(CgroupHost);
     _cleanup_(freep) char *text = xstrdup(mountinfo);
     size_t n_mounts;
     _cleanup_(freep) Mount *mounts = mounts_parse(text, &n_mounts);
@@ -256,7 +256,7 @@ static int controllers_list(HostController **ret, size_t *ret_n, Error *e)
     return 0;
 }
 
-int host_discover(CgroupHost **ret, Error *e)
+int cgroup_host_discover(CgroupHost **ret, Error *e)
 {
     _cleanup_(freep) char *own = NULL, *mountinfo = NULL;
     int r = file_read_all(AT_FDCWD, "/proc/self/cgroup", TEXT_LIMIT, &own, NULL);
@@ -270,7 +270,7 @@ int host_discover(CgroupHost **ret, Error *e)
     r = controllers_list(&controllers, &n, e);
     if (r < 0)
         return r;
-    r = host_build(own, mountinfo, controllers, n, ret, e);
+    r = cgroup_host_build(own, mountinfo, controllers, n, ret, e);
     controllers_free(controllers, n);
     return r;
 }

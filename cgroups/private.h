@@ -29,15 +29,15 @@ typedef struct CgroupHost {
 /* Controller names by Hierarchy; CG_UNIFIED has none ("cgroup2"). */
 extern const char *const hierarchy_names[CG_N];
 
-CgroupHost *host_free(CgroupHost *h);
-static inline void host_freep(CgroupHost **h)
+CgroupHost *cgroup_host_free(CgroupHost *h);
+static inline void cgroup_host_freep(CgroupHost **h)
 {
-    *h = host_free(*h);
+    *h = cgroup_host_free(*h);
 }
 /* Pure: from the texts of /proc/self/cgroup and /proc/self/mountinfo and the controllers that libcgroup lists. */
-int host_build(const char *proc_cgroup, const char *mountinfo, const HostController *controllers, size_t n,
+int cgroup_host_build(const char *proc_cgroup, const char *mountinfo, const HostController *controllers, size_t n,
                CgroupHost **ret, Error *e);
-int host_discover(CgroupHost **ret, Error *e);
+int cgroup_host_discover(CgroupHost **ret, Error *e);
 
 /* --- tree.c, delegate.c ------------------------------------------------------------------------------------------- */
 

@@ -182,8 +182,8 @@ int tree_open_host(const CgroupHost *host, const char *root_name, CgroupTree **r
 
 int cgroup_tree_open(const char *root_name, CgroupTree **ret, Error *e)
 {
-    _cleanup_(host_freep) CgroupHost *host = NULL;
-    int r = host_discover(&host, e);
+    _cleanup_(cgroup_host_freep) CgroupHost *host = NULL;
+    int r = cgroup_host_discover(&host, e);
     return r < 0 ? r : tree_open_host(host, root_name, ret, e);
 }
 

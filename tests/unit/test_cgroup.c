@@ -37,7 +37,7 @@ static CgroupHost *built(const char *own, const char *mounts, const HostControll
 {
     CgroupHost *h = NULL;
     Error e = {0};
-    if (host_build(own, mounts, c, n, &h, &e) < 0)
+    if (cgroup_host_build(own, mounts, c, n, &h, &e) < 0)
         fail_msg("%s", error_message(&e));
     return h;
 }
@@ -47,7 +47,7 @@ static void refused(const char *own, const char *mounts, const HostController *c
 {
     CgroupHost *h = NULL;
     Error e = {0};
-    assert_int_equal(host_build(own, mounts, c, n, &h, &e), code);
+    assert_int_equal(cgroup_host_build(own, mounts, c, n, &h, &e), code);
     assert_null(h);
     if (!strstr(e.msg, words))
         fail_msg("\"%s\" does not say \"%s\"", e.msg, words);
@@ -56,7 +56,7 @@ static void refused(const char *own, const char *mounts, const HostController *c
 static void test_host_hybrid(void **state)
 {
     (void)state;
-    _cleanup_(host_freep) CgroupHost *h =
+    _cleanup_(cgroup_host_freep) CgroupHost *h =
         built(hybrid_cgroup, hybrid_mounts, hybrid_controllers, ELEMENTS(hybrid_controllers));
     assert_string_equal(h->h[CG_UNIFIED].mount, "/sys/fs/cgroup/unified");
     assert_string_equal(h->h[CG_UNIFIED].own, "");
@@ -72,7 +72,7 @@ static void test_host_hybrid(void **state)
 static void test_host_pure(void **state)
 {
     (void)state;
-    _cleanup_(host_freep) CgroupHost *h =
+    _cleanup_(cgroup_host_freep) CgroupHost *h =
         built("0::/system.slice/bulkheadd.service\n", MOUNT("30", "/", "/sys/fs/cgroup", "cgroup2"), pure_controllers,
               ELEMENTS(pure_controllers));
     assert_string_equal(h->h[CG_UNIFIED].mount, "/sys/fs/cgroup");
@@ -93,7 +93,7 @@ static void test_host_comounted(void **state)
     const char *mounts = MOUNT("1", "/", "/sys/fs/cgroup/unified", "cgroup2")
         MOUNT("2", "/", "/sys/fs/cgroup/cpu,cpuacct", "cgroup") MOUNT("3", "/", "/sys/fs/cgroup/memory", "cgroup");
     const char *own = "5:cpu,cpuacct:/user.slice\n4:memory:/user.slice\n1:name=systemd:/user.slice/s\n0::/user.slice/s";
-    _cleanup_(host_freep) CgroupHost *h = built(own, mounts, c, ELEMENTS(c));
+    _cleanup_(cgroup_host_freep) CgroupHost *h = built(own, mounts, c, ELEMENTS(c));
     assert_string_equal(h->h[CG_CPU].own, "/user.slice");
     assert_string_equal(h->h[CG_UNIFIED].own, "/user.slice/s");
     assert_null(h->h[CG_PIDS].mount);
@@ -110,7 +110,7 @@ static void test_host_bind_mount(void **state)
     const HostController c[] = {{"memory", "/sys/fs/cgroup/memory"}};
     const char *mounts = MOUNT("1", "/docker/f00", "/sys/fs/cgroup/unified", "cgroup2")
         MOUNT("2", "/docker/f00", "/sys/fs/cgroup/memory", "cgroup");
-    _cleanup_(host_freep) CgroupHost *h = built("2:memory:/docker/f00/in\n0::/docker/f00\n", mounts, c, 1);
+    _cleanup_(cgroup_host_freep) CgroupHost *h = built("2:memory:/docker/f00/in\n0::/docker/f00\n", mounts, c, 1);
     assert_string_equal(h->h[CG_UNIFIED].own, "");
     assert_string_equal(h->own_path, "/docker/f00");
     assert_string_equal(h->h[CG_MEMORY].own, "/in");
@@ -135,13 +135,13 @@ static void test_host_odd(void **state)
     refused("0::/\n", both, memory, 1, -ENOENT, "but /proc/self/cgroup does not show it");
 
     /* A blank in a path, and a path with a colon in it. */
-    _cleanup_(host_freep) CgroupHost *h =
+    _cleanup_(cgroup_host_freep) CgroupHost *h =
         built("0::/a:b/c d\n", MOUNT("30", "/", "/my\\040cgroup\\134", "cgroup2"), NULL, 0);
     assert_string_equal(h->h[CG_UNIFIED].mount, "/my cgroup\\");
     assert_string_equal(h->h[CG_UNIFIED].own, "/a:b/c d");
 
     /* Mounted over: what lies below is not to be seen; optional fields are skipped. */
-    h = host_free(h);
+    h = cgroup_host_free(h);
     h = built("0::/x\n",
               MOUNT("1", "/", "/cg", "cgroup2") "2 1 0:2 / /cg rw shared:3 master:4 - cgroup none rw\n"
                                                 "3 1 0:3 / /other rw shared:9 propagate_from:2 - cgroup2 none rw\n",
