@@ -89,8 +89,9 @@ typedef struct ControlOps {
 typedef struct ControlConfig {
     sd_event *event;
     int dirfd; /* the instance's runtime directory, root-owned, 0711 so that readers reach the socket; borrowed */
-    const char *instance, *version;
-    gid_t read_gid, operate_gid; /* (gid_t)-1 = none */
+    const char *instance, *version; /* borrowed, must outlive the Control */
+    gid_t read_gid, operate_gid;    /* (gid_t)-1 = none */
+    uint64_t auth_usec;             /* 0 = CONTROL_AUTH_USEC */
     const ControlOps *ops;
     void *host;
 } ControlConfig;
@@ -105,7 +106,7 @@ void control_module_changed(Control *c, const char *module, const char *old_stat
 void control_event(Control *c, const json_t *event);
 
 /* Answers what is still owed with CONTROL_ERROR_SHUTTING_DOWN, flushes for CONTROL_FLUSH_USEC at most, closes all and
- * removes the socket. Returns NULL; NULL is allowed. */
+ * removes the socket. Returns NULL; NULL is allowed. Not to be called from within an operation. */
 Control *control_close(Control *c);
 static inline void control_closep(Control **c)
 {
