@@ -187,7 +187,7 @@ typedef struct Fixture {
     int pidfd;
 } Fixture;
 
-static _unused_ void serve(int dirfd, int ready)
+static _unused_ void serve(int dirfd, uint64_t auth_usec, int ready)
 {
     Host h = {0};
     Error e = {0};
@@ -196,7 +196,7 @@ static _unused_ void serve(int dirfd, int ready)
                             .version = "1.2.3",
                             .read_gid = READ_GID,
                             .operate_gid = OPERATE_GID,
-                            .auth_usec = AUTH_USEC,
+                            .auth_usec = auth_usec,
                             .ops = &ops,
                             .host = &h};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -218,7 +218,7 @@ static _unused_ void serve(int dirfd, int ready)
     exit(r < 0 ? 13 : 0);
 }
 
-static _unused_ int set_up(void **state)
+static _unused_ int set_up_server(void **state, uint64_t auth_usec)
 {
     Fixture *f = new0(Fixture);
     snprintf(f->dir, sizeof f->dir, "/tmp/bulkhead-control-XXXXXX");
@@ -235,7 +235,7 @@ static _unused_ int set_up(void **state)
     f->server = fork();
     if (f->server == 0) {
         close(ready[0]);
-        serve(f->dirfd, ready[1]);
+        serve(f->dirfd, auth_usec, ready[1]);
     }
     close(ready[1]);
     bool up = read(ready[0], &c, 1) == 1;
@@ -243,6 +243,17 @@ static _unused_ int set_up(void **state)
     f->pidfd = (int)syscall(SYS_pidfd_open, f->server, 0);
     *state = f;
     return up && f->pidfd >= 0 ? 0 : -1;
+}
+
+static _unused_ int set_up(void **state)
+{
+    return set_up_server(state, 0);
+}
+
+/* A server that gives silent peers no more than AUTH_USEC. */
+static _unused_ int set_up_hasty(void **state)
+{
+    return set_up_server(state, AUTH_USEC);
 }
 
 /* Waits for the server's end; its exit status, or -1. */
@@ -396,4 +407,5 @@ static _unused_ void process_until(sd_bus *bus, const unsigned *count, unsigned 
     }
 }
 
-#define WITH_SERVER(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+#define WITH_SERVER(t)       cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+#define WITH_HASTY_SERVER(t) cmocka_unit_test_setup_teardown(t, set_up_hasty, tear_down)
