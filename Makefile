@@ -23,6 +23,10 @@ VERSION := $(shell sed -n 's/^\#\# \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md 2>/de
 ALL_CFLAGS += -DBULKHEAD_VERSION='"$(or $(VERSION),0.0.0)"'
 
 # --- what is made of what ---------------------------------------------------------------------------------------------
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf "  %-5s %s\n" $(1) $(2))
+
 ROOMS := base policies cgroups bpf supervisor/plan supervisor/run supervisor/watch supervisor/stop supervisor/control supervisor
 LIB_SRC := $(filter-out supervisor/main.c %.bpf.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
 TOOL_SRC := $(wildcard tools/*.c)
@@ -48,26 +52,32 @@ all: $(PROGRAMS) ## build bulkheadd and bulkhead
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
 $(LIB): $(call obj,$(LIB_SRC))
 	@rm -f $@
-	ar rcsTP $@ $^
+	$(call say,AR,$@)
+	$(Q)ar rcsTP $@ $^
 
 $(B)/bulkheadd: $(call obj,supervisor/main.c) $(LIB)
-	$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 
 $(B)/bulkhead: $(call obj,$(TOOL_SRC)) $(LIB)
-	$(CC) $(ALL_LDFLAGS) $^ $(TOOL_LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(TOOL_LIBS) -o $@
 
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
 # Programs that tests run as modules: small, static where they must be quick.
 $(B)/helpers/%: tests/helpers/%.c tests/helpers/helper.h
 	@mkdir -p $(@D)
-	gcc -std=gnu11 -D_GNU_SOURCE -I. -O2 -Wall -Wextra -Werror -static -pthread $< -o $@
+	$(call say,CC,$<)
+	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -I. -O2 -Wall -Wextra -Werror -static -pthread $< -o $@
 
 # --- the kernel's side ------------------------------------------------------------------------------------------------
 # One object of all *.bpf.c, stripped of DWARF (645 to 30 KB), as a skeleton. vmlinux.h is this kernel's own.
@@ -75,19 +85,23 @@ BPF_ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
 $(B)/gen/vmlinux.h:
 	@mkdir -p $(@D)
 	@test -r /sys/kernel/btf/vmlinux || { echo "no /sys/kernel/btf/vmlinux: build on a kernel with CONFIG_DEBUG_INFO_BTF" >&2; exit 1; }
-	$(BPFTOOL) btf dump file /sys/kernel/btf/vmlinux format c > $@.tmp && mv $@.tmp $@
+	$(call say,GEN,$@)
+	$(Q)$(BPFTOOL) btf dump file /sys/kernel/btf/vmlinux format c > $@.tmp && mv $@.tmp $@
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(B)/gen/vmlinux.h
 	@mkdir -p $(@D)
-	$(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -I. -I$(B)/gen -Wall -Werror -MMD -MP -c $< -o $@
-	$(LLVM_STRIP) -g $@
+	$(call say,BPF,$<)
+	$(Q)$(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -I. -I$(B)/gen -Wall -Werror -MMD -MP -c $< -o $@
+	$(Q)$(LLVM_STRIP) -g $@
 
 $(B)/bpf/bulkhead.o: $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.o,$(BPF_SRC))
-	$(BPFTOOL) gen object $@ $^
+	$(call say,LINK,$@)
+	$(Q)$(BPFTOOL) gen object $@ $^
 
 $(B)/gen/bulkhead.skel.h: $(B)/bpf/bulkhead.o
 	@mkdir -p $(@D)
-	$(BPFTOOL) gen skeleton $< name bulkhead_bpf > $@.tmp && mv $@.tmp $@
+	$(call say,GEN,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name bulkhead_bpf > $@.tmp && mv $@.tmp $@
 
 $(call obj,$(wildcard bpf/*.c)): | $(if $(BPF_SRC),$(B)/gen/bulkhead.skel.h)
 
@@ -150,4 +164,4 @@ clean: ## remove all that was built
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
-	@echo "  variables: B (build folder) SAN=1 DESTDIR PREFIX CC CFLAGS N"
+	@echo "  variables: B (build folder) SAN=1 V=1 DESTDIR PREFIX CC CFLAGS"

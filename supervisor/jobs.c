@@ -193,6 +193,10 @@ void jobs_main_exited(void *host, Generation *g)
     Module *m = g->module;
     if (!known(h, m))
         return;
+    if (!g->executed) { /* the launch failed, and that was told: this is its child going */
+        teardown_main_exited(g);
+        return;
+    }
     if (!m->last_exit)
         m->last_exit = new0(LastExit);
     exits_describe(g, m->last_exit);

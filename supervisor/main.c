@@ -1,6 +1,8 @@
 /* bulkheadd: argv in, exit status out. Always in the foreground: who starts it watches it. */
 #include <getopt.h>
+#include <linux/close_range.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "supervisor/host.h"
@@ -71,6 +73,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "bulkheadd: '%s' is no instance name (a to z, 0 to 9, - and _, at most %d)\n", o.instance, INSTANCE_NAME_MAX);
         return EXIT_USAGE;
     }
+    /* What a careless parent left open is not for modules. */
+    (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
     int code;
     Host *h = host_new(&o, &code);
     if (!h)

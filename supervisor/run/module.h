@@ -50,6 +50,7 @@ struct Generation {
     Hook *hook;
     uint64_t started, ready;  /* monotonic µs; 0 = not yet */
     char *status_text;        /* STATUS= of the module, escaped */
+    bool executed;            /* the new program runs: from here on its end is its own */
     bool failed;              /* how it is to end: failed, or gone */
 };
 

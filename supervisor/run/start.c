@@ -219,6 +219,7 @@ static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
             generation_start_failed(g, &e);
             return 0;
         }
+        g->executed = g->launch->reached_exec;
     }
     g->module->ctx->hooks->exited(g->module->ctx->host, g);
     return 0;
@@ -238,7 +239,7 @@ static int on_report(sd_event_source *s, int fd, uint32_t events, void *userdata
         generation_start_failed(g, &e);
         return 0;
     }
-    g->launch->running = true;
+    g->launch->running = g->executed = true;
     await_ready(g);
     return 0;
 }

@@ -277,7 +277,8 @@ static PhaseStatus begin_process(void *userdata, Error *e)
     uint64_t limit = module(t)->policy->stop_timeout;
     if (limit != USEC_INFINITY)
         (void)sd_event_add_time_relative(ctx->event, &t->stop_timer, CLOCK_MONOTONIC, limit, 0, on_stop_timeout, t);
-    if (g->main_alive && signal_main(g, module(t)->policy->stop_signal) < 0)
+    /* What never became the module's program is our own child on its way to _exit: nothing to be gentle with. */
+    if (g->main_alive && (!g->executed || signal_main(g, module(t)->policy->stop_signal) < 0))
         kill_all(t);
     else if (!g->main_alive)
         signal_rest(t);
