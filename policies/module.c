@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "base/clock.h"
 #include "base/str.h"
 #include "policies/load.h"
 
@@ -95,28 +94,29 @@ static void check_missing(Builder *b)
                        "is missing (user = www-data; write user = root if it must be root)");
 }
 
-/* `low` may not be over `high`; `shown` and `max` are in the same unit. */
-static void check_order(Builder *b, const char *low, uint64_t low_value, const char *high, uint64_t high_value,
-                        char *(*format)(uint64_t))
+static const char *as_written(const Builder *b, const char *dotted)
+{
+    size_t k = key_index(dotted);
+    return b->raws[k].value ? b->raws[k].value : keys[k].fallback;
+}
+
+/* `low` may not be over `high`. */
+static void check_order(Builder *b, const char *low, uint64_t low_value, const char *high, uint64_t high_value)
 {
     if (low_value <= high_value || is_bad(b, low) || is_bad(b, high))
         return;
-    _cleanup_(freep) char *shown = low_value == UINT64_MAX ? xstrdup("infinity") : format(low_value);
-    _cleanup_(freep) char *limit = format(high_value);
-    _cleanup_(freep) char *message =
-        xasprintf("%s is over %s, which is %s (at most that)", shown, strchr(high, '.') + 1, limit);
+    _cleanup_(freep) char *message = xasprintf("%s is over %s, which is %s (at most that)", as_written(b, low),
+                                               strchr(high, '.') + 1, as_written(b, high));
     complain_at(b, (const char *const[]){low, high}, 2, message);
 }
 
 static void check_together(Builder *b)
 {
     const ModulePolicy *m = b->m;
-    check_order(b, "work.drain_soft", m->work.drain_soft, "work.drain_hard", m->work.drain_hard, format_usec);
-    check_order(b, "recovery.backoff", m->recovery.backoff, "recovery.max_backoff", m->recovery.max_backoff,
-                format_usec);
+    check_order(b, "work.drain_soft", m->work.drain_soft, "work.drain_hard", m->work.drain_hard);
+    check_order(b, "recovery.backoff", m->recovery.backoff, "recovery.max_backoff", m->recovery.max_backoff);
     if (m->limits.memory_high != UINT64_MAX)
-        check_order(b, "limits.memory_high", m->limits.memory_high, "limits.memory_max", m->limits.memory_max,
-                    format_bytes);
+        check_order(b, "limits.memory_high", m->limits.memory_high, "limits.memory_max", m->limits.memory_max);
     if (m->work.n_ports > 0 && !m->work.track_connections && !is_bad(b, "work.track"))
         complain_at(b, (const char *const[]){"work.ports"}, 1, "nothing is tracked on them (track = connections)");
 }

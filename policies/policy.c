@@ -179,8 +179,10 @@ static ModulePolicy *load_module(Loading *l, int modules_fd, const char *file_na
     Raw raws[KEYS_MAX] = {0};
     raws_copy(defaults, raws);
     FileScope s = {.module = raws};
-    if (read_file(l, modules_fd, file_name, xstrdup(shown), &s) == -ENOENT)
+    if (read_file(l, modules_fd, file_name, xstrdup(shown), &s) == -ENOENT) {
         complaints_add(l->complaints, shown, 0, NULL, "a symbolic link to nowhere");
+        s.lost = true;
+    }
     read_drop_ins(l, modules_fd, file_name, &s);
     ModulePolicy *m = module_build(l, name, shown, raws, !s.lost);
     raws_done(raws);

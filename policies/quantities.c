@@ -35,6 +35,8 @@ static int parse_quantity(const char **s, const Unit *units, size_t n_units, uin
     *s = unit + letters;
     if (letters == 0) {
         *ret = 0;
+        if (*unit && *unit != ' ')
+            return -EINVAL;
         return v == 0 && !*unit ? 0 : -ENOKEY; /* nothing is nothing in every unit */
     }
     for (size_t i = 0; i < n_units; i++)
@@ -114,21 +116,37 @@ int value_percent(const char *s, ValueKind kind, uint64_t *ret, Error *e)
     return 0;
 }
 
+/* A bound in the key's own unit. */
+static char *format_bound(const Key *k, uint64_t bound)
+{
+    switch ((int)k->kind) {
+    case VALUE_SIZE:
+    case VALUE_RLIMIT_SIZE:
+        return format_bytes(bound);
+    case VALUE_TIME:
+    case VALUE_RLIMIT_SEC:
+    case VALUE_RLIMIT_USEC:
+        return format_usec(bound);
+    case VALUE_CPU:
+    case VALUE_PERCENT:
+        return xasprintf("%" PRIu64 "%%", bound);
+    default:
+        return xasprintf("%" PRIu64, bound);
+    }
+}
+
 int value_bounds(const Key *k, const char *s, uint64_t v, Error *e)
 {
-    bool infinite = v == UINT64_MAX;
-    const char *what = v < (uint64_t)MAX2(k->min, INT64_C(0))            ? "too little"
-                       : k->max != 0 && infinite && k->max != UINT64_MAX ? "not possible here"
-                       : k->max != 0 && v > k->max                       ? "too much"
-                                                                         : NULL;
-    if (!what)
-        return 0;
     _cleanup_(freep) char *shown = value_shown(s);
-    if (infinite || (k->kind != VALUE_COUNT && k->kind != VALUE_RLIMIT_COUNT))
-        return error_set(e, -EINVAL, "'%s' is %s (%s)", shown, what, k->example);
-    if (v > k->max)
-        return error_set(e, -EINVAL, "'%s' is %s (at most %" PRIu64 ")", shown, what, k->max);
-    return error_set(e, -EINVAL, "'%s' is %s (at least %" PRId64 ")", shown, what, k->min);
+    if (k->max != 0 && v == UINT64_MAX && k->max != UINT64_MAX)
+        return error_set(e, -EINVAL, "'%s' is not possible here (%s)", shown, k->example);
+    uint64_t min = (uint64_t)MAX2(k->min, INT64_C(0));
+    bool under = v < min;
+    if (!under && (k->max == 0 || v <= k->max))
+        return 0;
+    _cleanup_(freep) char *bound = format_bound(k, under ? min : k->max);
+    return error_set(e, -EINVAL, "'%s' is too %s (at %s %s)", shown, under ? "little" : "much",
+                     under ? "least" : "most", bound);
 }
 
 int value_number(const Key *k, const char *s, uint64_t *ret, Error *e)
@@ -137,8 +155,12 @@ int value_number(const Key *k, const char *s, uint64_t *ret, Error *e)
     int r = k->max == UINT64_MAX && strcmp(s, "infinity") == 0 ? (v = UINT64_MAX, 0) : parse_u64(s, &v);
     if (r == -ERANGE)
         return quantity_error(r, s, VALUE_COUNT, e);
-    if (r < 0)
+    if (r < 0 && k->max >= UINT64_MAX - 1)
         return value_wrong(s, e, "number", k->max == UINT64_MAX ? "100, infinity" : k->example);
+    if (r < 0) {
+        _cleanup_(freep) char *range = xasprintf("%" PRId64 " to %" PRIu64, k->min, k->max);
+        return value_wrong(s, e, "number", range);
+    }
     *ret = v;
     return 0;
 }
