@@ -5,7 +5,7 @@
  * knows for other architectures only (socketcall, open on arm64) is no mistake in a profile: its rule never matches. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/net_tstamp.h>
+#include <linux/fs.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/sockios.h>
@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -72,18 +73,15 @@ char *seccomp_syscall_name(int nr)
 
 const char *seccomp_nr_nearest(const char *name)
 {
-    static char nearest[64];
-    _cleanup_strv_ char **names = NULL;
-    for (int nr = seccomp_nr_last(); nr >= 0; nr--) {
-        char *known = name_of(nr);
-        if (known)
-            strv_push(&names, known);
-    }
-    const char *hit = str_nearest(name, (const char *const *)names, strv_length(names));
-    if (!hit)
-        return NULL;
-    snprintf(nearest, sizeof nearest, "%s", hit);
-    return nearest;
+    /* libseccomp walks its table for each number, and random input asks often: collected once, kept for good. */
+    static const char *names[512];
+    static size_t n;
+    if (n == 0)
+        for (int nr = 0; nr <= seccomp_nr_last() && n < ELEMENTS(names); nr++) {
+            names[n] = name_of(nr);
+            n += names[n] != NULL;
+        }
+    return str_nearest(name, names, n);
 }
 
 typedef struct NamedValue {
@@ -97,6 +95,9 @@ typedef struct NamedValue {
 #endif
 #ifndef PR_SET_VMA_ANON_NAME
 #define PR_SET_VMA_ANON_NAME 0
+#endif
+#ifndef SOCK_TYPE_MASK
+#define SOCK_TYPE_MASK 0xf /* the kernel's own name for what is left of a type without its flags */
 #endif
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -128,6 +129,7 @@ static const NamedValue constants[] = {
     V(SOCK_DGRAM),
     V(SOCK_RAW),
     V(SOCK_SEQPACKET),
+    V(SOCK_TYPE_MASK),
     V(SOCK_NONBLOCK),
     V(SOCK_CLOEXEC),
     V(SOL_SOCKET),
@@ -288,6 +290,14 @@ static const NamedValue constants[] = {
     V(WNOHANG),
     V(MFD_CLOEXEC),
     V(MFD_ALLOW_SEALING),
+    V(FICLONE),
+    V(FICLONERANGE),
+    V(S_IFMT),
+    V(S_IFREG),
+    V(S_IFIFO),
+    V(S_IFSOCK),
+    V(S_IFCHR),
+    V(S_IFBLK),
     V(S_ISUID),
     V(S_ISGID),
 };
