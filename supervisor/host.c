@@ -316,7 +316,8 @@ static int open_tree(Host *h, Error *e)
 static int open_kernel(Host *h, const Group *modules, Error *e)
 {
     unsigned purged = 0;
-    int r = kernel_purge_at(h->options.bpffs_path, h->options.instance, &purged, e);
+    const char *bpffs = h->options.bpffs_path;
+    int r = bpffs ? kernel_purge_at(bpffs, h->options.instance, &purged, e) : kernel_purge(h->options.instance, &purged, e);
     if (purged)
         log_info("event=leftover-pins-removed pins=%u", purged);
     KernelConfig config = {
@@ -342,10 +343,10 @@ static int open_kernel_parts(Host *h, Error *e)
     Group *modules = NULL;
     int r = group_ensure(h->ctx.tree, "modules", &modules, e);
     if (r == 0)
+        r = leftovers_find(&h->ctx, h->policy, &h->leftovers, &h->n_leftovers, e);
+    if (r == 0)
         r = open_kernel(h, modules, e);
     group_close(modules);
-    if (r == 0)
-        r = leftovers_find(&h->ctx, h->policy, &h->leftovers, &h->n_leftovers, e);
     if (r == 0)
         r = view_open(h->instance.notify_path, &h->ctx.view, &h->ctx.root, e);
     if (r == 0 && (h->ctx.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY)) < 0)
@@ -484,6 +485,11 @@ static void close_tree(Host *h)
 {
     if (!h->ctx.tree)
         return;
+    /* A start that failed leaves what a dead daemon left as it was: the next one will find it. */
+    if (h->leftovers_over < h->n_leftovers) {
+        h->ctx.tree = cgroup_tree_close(h->ctx.tree);
+        return;
+    }
     Group *modules = NULL;
     Error e = {0};
     if (group_open(h->ctx.tree, "modules", &modules, NULL) == 0) {
@@ -517,7 +523,7 @@ Host *host_free(Host *h)
     fd_close(h->ctx.root);
     fd_close(h->ctx.null_fd);
     sd_event_unref(h->ctx.event);
-    instance_close(&h->instance, h->instance.lock >= 0);
+    instance_close(&h->instance, h->instance.lock >= 0 && h->leftovers_over == h->n_leftovers);
     free(h->modules);
     free(h->status);
     free(h->stopping);
