@@ -24,7 +24,8 @@
 #include "supervisor/stop/leftovers.h"
 #include "supervisor/stop/teardown.h"
 
-/* --- problem, events ---------------------------------------------------------------------------------------------------- */
+/* --- problem, events
+ * ---------------------------------------------------------------------------------------------------- */
 
 void host_problem(Host *h, const char *fmt, ...)
 {
@@ -38,14 +39,16 @@ void host_problem(Host *h, const char *fmt, ...)
     fprintf(stderr, "bulkheadd: %s\n", h->problem.msg);
 }
 
-static void on_event(void *host, const Module *m, uint64_t generation, const char *name, const char *phase, json_t *detail)
+static void on_event(void *host, const Module *m, uint64_t generation, const char *name, const char *phase,
+                     json_t *detail)
 {
     Host *h = host;
     json_t *e = journal_event(now_realtime(), m ? module_name(m) : NULL, generation, name, phase, detail);
     journal_add(h->journal, e);
     if (h->control)
         control_event(h->control, e);
-    log_debug("module=%s generation=%llu event=%s phase=%s", m ? module_name(m) : "-", (unsigned long long)generation, name, phase ? phase : "-");
+    log_debug("module=%s generation=%llu event=%s phase=%s", m ? module_name(m) : "-", (unsigned long long)generation,
+              name, phase ? phase : "-");
     json_decref(e);
 }
 
@@ -54,12 +57,14 @@ static void on_changed(void *host, Generation *g)
     Host *h = host;
     jobs_generation_changed(h, g);
     if (h->control)
-        control_module_changed(h->control, module_name(g->module), "", lifecycle_state_name(g->lifecycle.state), g->number);
+        control_module_changed(h->control, module_name(g->module), "", lifecycle_state_name(g->lifecycle.state),
+                               g->number);
 }
 
 static const RunHooks run_hooks = {.changed = on_changed, .exited = jobs_main_exited, .event = on_event};
 
-/* --- what the kernel tells ------------------------------------------------------------------------------------------------ */
+/* --- what the kernel tells
+ * ------------------------------------------------------------------------------------------------ */
 
 static Module *module_of(Host *h, uint64_t group)
 {
@@ -85,13 +90,15 @@ static void on_ring_event(const struct ring_event *e, void *userdata)
         teardown_idle(g);
         break;
     case RING_OOM:
-        log_warning("module=%s generation=%llu event=oom-kill pid=%u comm=%s", module_name(m), (unsigned long long)g->number, e->pid, comm);
+        log_warning("module=%s generation=%llu event=oom-kill pid=%u comm=%s", module_name(m),
+                    (unsigned long long)g->number, e->pid, comm);
         on_event(h, m, g->number, "oom-kill", NULL, json_pack("{s:i,s:s}", "pid", (int)e->pid, "comm", comm));
         break;
     case RING_DENIED:
-        log_warning("module=%s generation=%llu event=syscall-denied nr=%d pid=%u comm=%s", module_name(m), (unsigned long long)g->number, e->value,
-                    e->pid, comm);
-        on_event(h, m, g->number, "syscall-denied", NULL, json_pack("{s:i,s:i,s:s}", "nr", e->value, "pid", (int)e->pid, "comm", comm));
+        log_warning("module=%s generation=%llu event=syscall-denied nr=%d pid=%u comm=%s", module_name(m),
+                    (unsigned long long)g->number, e->value, e->pid, comm);
+        on_event(h, m, g->number, "syscall-denied", NULL,
+                 json_pack("{s:i,s:i,s:s}", "nr", e->value, "pid", (int)e->pid, "comm", comm));
         break;
     case RING_EXIT: /* wait tells it too */
         break;
@@ -106,7 +113,8 @@ static int on_ring(sd_event_source *s, int fd, uint32_t events, void *userdata)
     return 0;
 }
 
-/* --- start-up ------------------------------------------------------------------------------------------------------------ */
+/* --- start-up
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int on_startup_timeout(sd_event_source *s, uint64_t usec, void *userdata)
 {
@@ -136,7 +144,8 @@ void host_started(Host *h)
     uint64_t took = now_monotonic() - h->started;
     _cleanup_(freep) char *text = format_usec(took);
     log_info("event=started modules=%zu running=%zu took=%s", h->n_modules, ready, text);
-    on_event(h, NULL, 0, "started", NULL, json_pack("{s:I,s:I}", "running", (json_int_t)ready, "duration_usec", (json_int_t)took));
+    on_event(h, NULL, 0, "started", NULL,
+             json_pack("{s:I,s:I}", "running", (json_int_t)ready, "duration_usec", (json_int_t)took));
     (void)sd_notifyf(0, "READY=1\nSTATUS=%zu of %zu modules running", ready, h->n_modules);
     /* Reading the policy and loading the programs took memory that is not needed any more. */
     (void)malloc_trim(0);
@@ -146,11 +155,13 @@ static void begin_start_up(Host *h)
 {
     uint64_t limit = h->policy->supervisor.startup_timeout;
     if (limit != USEC_INFINITY)
-        (void)sd_event_add_time_relative(h->ctx.event, &h->startup_timer, CLOCK_MONOTONIC, limit, 0, on_startup_timeout, h);
+        (void)sd_event_add_time_relative(h->ctx.event, &h->startup_timer, CLOCK_MONOTONIC, limit, 0, on_startup_timeout,
+                                         h);
     jobs_start_all(h);
 }
 
-/* --- leftovers ------------------------------------------------------------------------------------------------------------ */
+/* --- leftovers
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void on_leftover_over(Generation *g)
 {
@@ -158,7 +169,8 @@ static void on_leftover_over(Generation *g)
     Host *h = m->ctx->host;
     _cleanup_(freep) char *failed = teardown_result_failed(m->last_teardown);
     if (failed)
-        log_warning("module=%s generation=%llu event=leftover-taken-down failed=\"%s\"", module_name(m), (unsigned long long)g->number, failed);
+        log_warning("module=%s generation=%llu event=leftover-taken-down failed=\"%s\"", module_name(m),
+                    (unsigned long long)g->number, failed);
     else
         log_info("module=%s generation=%llu event=leftover-taken-down", module_name(m), (unsigned long long)g->number);
     if (++h->leftovers_over < h->n_leftovers)
@@ -170,7 +182,8 @@ static void on_leftover_over(Generation *g)
         begin_start_up(h);
 }
 
-/* --- shutdown ------------------------------------------------------------------------------------------------------------- */
+/* --- shutdown
+ * ------------------------------------------------------------------------------------------------------------- */
 
 void host_shutdown(Host *h, const char *why)
 {
@@ -222,7 +235,8 @@ static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void
     return 0;
 }
 
-/* --- opening ---------------------------------------------------------------------------------------------------------------- */
+/* --- opening
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static int complain(const Complaints *c)
 {
@@ -238,7 +252,8 @@ static int open_policy(Host *h)
     _cleanup_complaints_ Complaints complaints = {0};
     _cleanup_(freep) char *shared = NULL;
     (void)policy_shared_dir(&shared);
-    if (policy_load(h->options.config_dir, shared, &h->policy, &complaints) < 0 || graph_build(h->policy, &h->graph, &complaints) < 0) {
+    if (policy_load(h->options.config_dir, shared, &h->policy, &complaints) < 0 ||
+        graph_build(h->policy, &h->graph, &complaints) < 0) {
         complaints_sort(&complaints);
         return complain(&complaints);
     }
@@ -317,7 +332,8 @@ static int open_kernel(Host *h, const Group *modules, Error *e)
 {
     unsigned purged = 0;
     const char *bpffs = h->options.bpffs_path;
-    int r = bpffs ? kernel_purge_at(bpffs, h->options.instance, &purged, e) : kernel_purge(h->options.instance, &purged, e);
+    int r =
+        bpffs ? kernel_purge_at(bpffs, h->options.instance, &purged, e) : kernel_purge(h->options.instance, &purged, e);
     if (purged)
         log_info("event=leftover-pins-removed pins=%u", purged);
     KernelConfig config = {
@@ -331,7 +347,9 @@ static int open_kernel(Host *h, const Group *modules, Error *e)
     if (r == 0)
         r = kernel_open(&config, &h->ctx.kernel, e);
     if (r < 0 && h->policy->supervisor.bpf == PART_OPTIONAL) {
-        log_warning("event=no-bpf reason=\"%s\": work is not counted, no drain, out-of-memory and denied calls are not named", error_message(e));
+        log_warning(
+            "event=no-bpf reason=\"%s\": work is not counted, no drain, out-of-memory and denied calls are not named",
+            error_message(e));
         *e = (Error){0};
         return 0;
     }
@@ -448,8 +466,8 @@ Host *host_new(const HostOptions *options, int *ret_exit)
 
 int host_run(Host *h)
 {
-    log_info("event=starting instance=%s modules=%zu cgroup=%s bpf=%s", h->options.instance, h->n_modules, cgroup_tree_root_path(h->ctx.tree),
-             h->ctx.kernel ? "yes" : "no");
+    log_info("event=starting instance=%s modules=%zu cgroup=%s bpf=%s", h->options.instance, h->n_modules,
+             cgroup_tree_root_path(h->ctx.tree), h->ctx.kernel ? "yes" : "no");
     if (h->n_leftovers == 0)
         begin_start_up(h);
     for (size_t i = 0; i < h->n_leftovers; i++)
@@ -462,7 +480,8 @@ int host_run(Host *h)
     return h->problem.code ? EXIT_FAILED : EXIT_DONE;
 }
 
-/* --- closing ---------------------------------------------------------------------------------------------------------------- */
+/* --- closing
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void close_module(Host *h, Module *m)
 {

@@ -2,8 +2,9 @@
  *
  *   host_new → host_launch → host_run (the loop) → host_free
  *
- * The host owns everything: policy, graph, the kernel's parts, modules, the face. Lower rooms tell it what happens through
- * RunHooks and ControlOps; it alone logs. A *problem* is written once, the first wins: it is what the daemon exits with. */
+ * The host owns everything: policy, graph, the kernel's parts, modules, the face. Lower rooms tell it what happens
+ * through RunHooks and ControlOps; it alone logs. A *problem* is written once, the first wins: it is what the daemon
+ * exits with. */
 #pragma once
 
 #include "supervisor/control/control.h"
@@ -63,8 +64,8 @@ typedef struct Host {
     Error problem;    /* the first; code 0 = none */
 } Host;
 
-/* Reads and checks the configuration, takes the instance, opens the kernel's parts. On failure everything is undone, the reason is
- * on stderr in one line (all complaints of a bad configuration), and *ret_exit says how to exit. */
+/* Reads and checks the configuration, takes the instance, opens the kernel's parts. On failure everything is undone,
+ * the reason is on stderr in one line (all complaints of a bad configuration), and *ret_exit says how to exit. */
 Host *host_new(const HostOptions *options, int *ret_exit);
 /* Runs until all is down again; returns the exit status. */
 int host_run(Host *h);

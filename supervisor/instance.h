@@ -16,10 +16,10 @@ typedef struct Instance {
     int lock, runtime_dir, notify_dir, logs_dir;
 } Instance;
 
-#define INSTANCE_NULL                                                                                                  \
-    (Instance)                                                                                                         \
-    {                                                                                                                  \
-        .lock = -EBADF, .runtime_dir = -EBADF, .notify_dir = -EBADF, .logs_dir = -EBADF                                \
+#define INSTANCE_NULL                                                                   \
+    (Instance)                                                                          \
+    {                                                                                   \
+        .lock = -EBADF, .runtime_dir = -EBADF, .notify_dir = -EBADF, .logs_dir = -EBADF \
     }
 
 /* [a-z0-9][a-z0-9_-]*, at most INSTANCE_NAME_MAX. */

@@ -26,12 +26,14 @@ void jobs_changed(Host *h)
     sd_event_source_set_enabled(h->pump, SD_EVENT_ONESHOT);
 }
 
-/* --- waiters --------------------------------------------------------------------------------------------------------- */
+/* --- waiters ---------------------------------------------------------------------------------------------------------
+ */
 
 static void wait_for(Host *h, size_t i, WaitFor what, ControlReply *reply)
 {
     if (reply)
-        ARRAY_PUSH(h->waiters, h->n_waiters) = (Waiter){.module = i, .what = what, .after = h->modules[i].last_generation, .reply = reply};
+        ARRAY_PUSH(h->waiters, h->n_waiters) =
+            (Waiter){.module = i, .what = what, .after = h->modules[i].last_generation, .reply = reply};
 }
 
 /* Answers the waiters of module i that wait for `what`; error NULL = it came true. */
@@ -40,7 +42,8 @@ static void answer(Host *h, size_t i, WaitFor what, const char *error)
     size_t kept = 0;
     for (size_t k = 0; k < h->n_waiters; k++) {
         Waiter w = h->waiters[k];
-        bool meant = w.module == i && w.what == what && (error || what != WAIT_RESTART || h->modules[i].last_generation > w.after);
+        bool meant = w.module == i && w.what == what &&
+                     (error || what != WAIT_RESTART || h->modules[i].last_generation > w.after);
         if (!meant)
             h->waiters[kept++] = w;
         else if (error)
@@ -62,7 +65,8 @@ void jobs_answer_now(Host *h, ControlReply *reply)
     }
 }
 
-/* --- failure, recovery ------------------------------------------------------------------------------------------------- */
+/* --- failure, recovery
+ * ------------------------------------------------------------------------------------------------- */
 
 static double random_unit(void)
 {
@@ -124,9 +128,11 @@ static void plan_restart(Host *h, size_t i, uint64_t delay)
     m->restarts++;
     if (delay == 0)
         return;
-    if (sd_event_add_time_relative(h->ctx.event, &m->restart_timer, CLOCK_MONOTONIC, delay, 1000, on_restart_timer, m) >= 0)
+    if (sd_event_add_time_relative(h->ctx.event, &m->restart_timer, CLOCK_MONOTONIC, delay, 1000, on_restart_timer,
+                                   m) >= 0)
         m->next_start = usec_add(now_realtime(), delay);
-    run_event(&h->ctx, m, 0, "backoff", NULL, json_pack("{s:I,s:i}", "delay_usec", (json_int_t)delay, "attempt", (int)m->history.attempts));
+    run_event(&h->ctx, m, 0, "backoff", NULL,
+              json_pack("{s:I,s:i}", "delay_usec", (json_int_t)delay, "attempt", (int)m->history.attempts));
 }
 
 /* An end that nobody wanted: restart now, later, or never. `ready_usec`: how long the run had been ready. */
@@ -150,7 +156,8 @@ static void recover(Host *h, size_t i, bool success, uint64_t ready_usec)
     }
 }
 
-/* --- generations ------------------------------------------------------------------------------------------------------- */
+/* --- generations
+ * ------------------------------------------------------------------------------------------------------- */
 
 static bool known(const Host *h, const Module *m)
 {
@@ -166,10 +173,12 @@ void jobs_generation_changed(void *host, Generation *g)
     const char *state = lifecycle_state_name(g->lifecycle.state);
     m->since = now_realtime();
     run_event(&h->ctx, m, g->number, state, NULL,
-              g->failed && m->last_error ? json_pack("{s:s,s:s}", "stage", m->last_error_stage, "error", m->last_error) : NULL);
+              g->failed && m->last_error ? json_pack("{s:s,s:s}", "stage", m->last_error_stage, "error", m->last_error)
+                                         : NULL);
     if (g->lifecycle.state == LIFECYCLE_RUNNING) {
         h->status[m->index] = NODE_READY;
-        log_info("module=%s generation=%llu event=running pid=%d", module_name(m), (unsigned long long)g->number, (int)g->pid);
+        log_info("module=%s generation=%llu event=running pid=%d", module_name(m), (unsigned long long)g->number,
+                 (int)g->pid);
         answer(h, m->index, WAIT_UP, NULL);
         answer(h, m->index, WAIT_RESTART, NULL);
     } else if (g->lifecycle.state == LIFECYCLE_DRAINING || g->lifecycle.state == LIFECYCLE_DELETING) {
@@ -202,11 +211,11 @@ void jobs_main_exited(void *host, Generation *g)
     exits_describe(g, m->last_exit);
     m->last_exit->success |= g->lifecycle.intentional;
     _cleanup_(freep) char *how = exits_text(m->last_exit);
-    log_line(m->last_exit->success ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "module=%s generation=%llu event=exited how=\"%s\"", module_name(m),
-             (unsigned long long)g->number, how);
+    log_line(m->last_exit->success ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+             "module=%s generation=%llu event=exited how=\"%s\"", module_name(m), (unsigned long long)g->number, how);
     run_event(&h->ctx, m, g->number, "exited", NULL,
-              json_pack("{s:i,s:i,s:b,s:b,s:s}", "code", m->last_exit->code, "signal", m->last_exit->signal, "oom", m->last_exit->oom, "success",
-                        m->last_exit->success, "how", how));
+              json_pack("{s:i,s:i,s:b,s:b,s:s}", "code", m->last_exit->code, "signal", m->last_exit->signal, "oom",
+                        m->last_exit->oom, "success", m->last_exit->success, "how", how));
     if (g->lifecycle.state == LIFECYCLE_CREATING) {
         exited_early(g);
     } else if (g->lifecycle.state == LIFECYCLE_RUNNING) {
@@ -268,7 +277,8 @@ static void generation_ended(Host *h, size_t i)
     }
 }
 
-/* --- the pump ------------------------------------------------------------------------------------------------------------ */
+/* --- the pump
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int on_delay(sd_event_source *s, uint64_t usec, void *userdata)
 {
@@ -307,7 +317,8 @@ static bool try_start(Host *h, size_t i)
         h->status[i] = NODE_FAILED;
         m->want_up = false;
         m->since = now_realtime();
-        run_event(&h->ctx, m, 0, "dependency-failed", NULL, json_pack("{s:s}", "dependency", module_name(&h->modules[on])));
+        run_event(&h->ctx, m, 0, "dependency-failed", NULL,
+                  json_pack("{s:s}", "dependency", module_name(&h->modules[on])));
         start_came_to_nothing(h, i);
         return true;
     }
@@ -328,7 +339,8 @@ static bool try_stop(Host *h, size_t i)
 {
     Module *m = &h->modules[i];
     size_t on;
-    if (!m->generation || m->generation->lifecycle.intentional || schedule_stop(h->graph, h->status, h->stopping, i, &on) != SCHEDULE_GO)
+    if (!m->generation || m->generation->lifecycle.intentional ||
+        schedule_stop(h->graph, h->status, h->stopping, i, &on) != SCHEDULE_GO)
         return false;
     generation_step(m->generation, LIFECYCLE_EVENT_STOP);
     return true;
@@ -379,7 +391,8 @@ static int on_pump(sd_event_source *s, void *userdata)
     return 0;
 }
 
-/* --- wishes -------------------------------------------------------------------------------------------------------------- */
+/* --- wishes
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* Wants one module up, which begins a new life for its recovery. */
 static void want_up(Host *h, size_t i)
@@ -465,7 +478,8 @@ void jobs_stop(Host *h, size_t i, bool cascade, ControlReply *reply)
     graph_closure_down(h->graph, i, set);
     _cleanup_(freep) char *dependents = running_dependents(h, i, set);
     if (dependents && !cascade) {
-        _cleanup_(freep) char *text = xasprintf("%s is required by %s, running (--cascade stops them first)", module_name(&h->modules[i]), dependents);
+        _cleanup_(freep) char *text = xasprintf("%s is required by %s, running (--cascade stops them first)",
+                                                module_name(&h->modules[i]), dependents);
         if (reply)
             control_reply_fail(reply, CONTROL_ERROR_REFUSED, text);
         return;

@@ -1,6 +1,6 @@
-/* Who is wanted up or down, and what is done about it next. One pump, run after every turn of the loop in which something
- * changed, looks at all modules and takes every step that may be taken now; so order, restarts, cascades and shutdown are all
- * the same few rules (plan/schedule.h), not call chains. */
+/* Who is wanted up or down, and what is done about it next. One pump, run after every turn of the loop in which
+ * something changed, looks at all modules and takes every step that may be taken now; so order, restarts, cascades and
+ * shutdown are all the same few rules (plan/schedule.h), not call chains. */
 #pragma once
 
 #include "supervisor/host.h"

@@ -31,13 +31,10 @@ int main(int argc, char **argv)
 {
     enum { OPT_INSTANCE = 1, OPT_CONFIG, OPT_VERSION, OPT_HELP, OPT_BTF, OPT_BPFFS };
     static const struct option options[] = {
-        {"instance", required_argument, NULL, OPT_INSTANCE},
-        {"config", required_argument, NULL, OPT_CONFIG},
-        {"version", no_argument, NULL, OPT_VERSION},
-        {"help", no_argument, NULL, OPT_HELP},
+        {"instance", required_argument, NULL, OPT_INSTANCE}, {"config", required_argument, NULL, OPT_CONFIG},
+        {"version", no_argument, NULL, OPT_VERSION},         {"help", no_argument, NULL, OPT_HELP},
         {"btf", required_argument, NULL, OPT_BTF}, /* for tests: a kernel without BTF, a host without bpffs */
-        {"bpffs", required_argument, NULL, OPT_BPFFS},
-        {0},
+        {"bpffs", required_argument, NULL, OPT_BPFFS},       {0},
     };
     HostOptions o = {.instance = "default", .config_dir = "/etc/bulkhead"};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -70,7 +67,8 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (!instance_name_valid(o.instance)) {
-        fprintf(stderr, "bulkheadd: '%s' is no instance name (a to z, 0 to 9, - and _, at most %d)\n", o.instance, INSTANCE_NAME_MAX);
+        fprintf(stderr, "bulkheadd: '%s' is no instance name (a to z, 0 to 9, - and _, at most %d)\n", o.instance,
+                INSTANCE_NAME_MAX);
         return EXIT_USAGE;
     }
     /* What a careless parent left open is not for modules. */

@@ -56,18 +56,22 @@ const char *report_health(const Host *h, char **ret_reason)
     return health;
 }
 
-/* --- one module ------------------------------------------------------------------------------------------------------------ */
+/* --- one module
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static json_t *work_json(const Module *m)
 {
     struct work_entry w;
-    if (!m->policy->work.track_connections || !m->ctx->kernel || !m->group || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
+    if (!m->policy->work.track_connections || !m->ctx->kernel || !m->group ||
+        kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
         return json_null();
     const struct work_counters *c = &w.connections;
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "started", (json_int_t)c->started, "completed", (json_int_t)c->completed, "errors",
-                     (json_int_t)c->errors, "in_flight", (json_int_t)c->in_flight, "in_flight_peak", (json_int_t)c->in_flight_peak, "long_running",
-                     (json_int_t)c->long_running, "rejected", (json_int_t)c->rejected, "latency_p50_usec", (json_int_t)latency_percentile(c->latency, 50),
-                     "latency_p99_usec", (json_int_t)latency_percentile(c->latency, 99));
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "started", (json_int_t)c->started, "completed",
+                     (json_int_t)c->completed, "errors", (json_int_t)c->errors, "in_flight", (json_int_t)c->in_flight,
+                     "in_flight_peak", (json_int_t)c->in_flight_peak, "long_running", (json_int_t)c->long_running,
+                     "rejected", (json_int_t)c->rejected, "latency_p50_usec",
+                     (json_int_t)latency_percentile(c->latency, 50), "latency_p99_usec",
+                     (json_int_t)latency_percentile(c->latency, 99));
 }
 
 static json_t *last_exit_json(const LastExit *x)
@@ -75,15 +79,17 @@ static json_t *last_exit_json(const LastExit *x)
     if (!x)
         return json_null();
     _cleanup_(freep) char *syscall = x->syscall_nr >= 0 ? seccomp_syscall_name(x->syscall_nr) : NULL;
-    return json_pack("{s:o,s:o,s:b,s:o,s:I}", "code", x->signal || x->code < 0 ? json_null() : json_integer(x->code), "signal",
-                     x->signal ? json_integer(x->signal) : json_null(), "oom", x->oom, "syscall", text(syscall), "time_usec", (json_int_t)x->time);
+    return json_pack("{s:o,s:o,s:b,s:o,s:I}", "code", x->signal || x->code < 0 ? json_null() : json_integer(x->code),
+                     "signal", x->signal ? json_integer(x->signal) : json_null(), "oom", x->oom, "syscall",
+                     text(syscall), "time_usec", (json_int_t)x->time);
 }
 
 static json_t *teardown_json(const TeardownResult *r)
 {
     json_t *out = json_array();
     for (size_t i = 0; r && i < PHASE_N; i++)
-        json_array_append_new(out, json_pack("{s:s,s:s,s:I,s:o}", "phase", phase_names[i], "status", phase_status_names[r->phase[i].status], "duration_usec",
+        json_array_append_new(out, json_pack("{s:s,s:s,s:I,s:o}", "phase", phase_names[i], "status",
+                                             phase_status_names[r->phase[i].status], "duration_usec",
                                              (json_int_t)r->phase[i].duration, "error", text(r->phase[i].error)));
     return out;
 }
@@ -100,15 +106,21 @@ static json_t *module_json(const Host *h, const Module *m)
     GroupStats s = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, UINT64_MAX};
     bool has = g && g->leaf && group_read_stats(g->leaf, &s) == 0;
     pid_t pid = shown_pid(m);
-    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "state", shown_state(h, m), "health", "unknown", "generation",
-                          m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid", pid ? json_integer(pid) : json_null(),
-                          "cgroup", text(g && g->leaf ? group_cgroup_path(g->leaf) : NULL), "restarts", (json_int_t)m->restarts, "next_start_usec",
-                          m->next_start ? json_integer((json_int_t)m->next_start) : json_null(), "work", work_json(m));
-    json_object_set_new(o, "cpu", json_pack("{s:o,s:o,s:o}", "usage_usec", number(s.cpu_usage_usec), "max", number(l->cpu_max), "throttled_usec",
-                                            number(s.cpu_throttled_usec)));
-    json_object_set_new(o, "memory", json_pack("{s:o,s:o,s:o,s:I}", "current", number(s.memory_current), "peak", number(s.memory_peak), "max",
-                                               number(l->memory_max), "oom_kills", (json_int_t)oom_kills(m, has ? &s : NULL)));
-    json_object_set_new(o, "pids", json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(l->pids_max)));
+    json_t *o = json_pack(
+        "{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "state", shown_state(h, m), "health",
+        "unknown", "generation", m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid",
+        pid ? json_integer(pid) : json_null(), "cgroup", text(g && g->leaf ? group_cgroup_path(g->leaf) : NULL),
+        "restarts", (json_int_t)m->restarts, "next_start_usec",
+        m->next_start ? json_integer((json_int_t)m->next_start) : json_null(), "work", work_json(m));
+    json_object_set_new(o, "cpu",
+                        json_pack("{s:o,s:o,s:o}", "usage_usec", number(s.cpu_usage_usec), "max", number(l->cpu_max),
+                                  "throttled_usec", number(s.cpu_throttled_usec)));
+    json_object_set_new(o, "memory",
+                        json_pack("{s:o,s:o,s:o,s:I}", "current", number(s.memory_current), "peak",
+                                  number(s.memory_peak), "max", number(l->memory_max), "oom_kills",
+                                  (json_int_t)oom_kills(m, has ? &s : NULL)));
+    json_object_set_new(o, "pids",
+                        json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(l->pids_max)));
     json_object_set_new(o, "last_exit", last_exit_json(m->last_exit));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
     return o;
@@ -126,11 +138,12 @@ static json_t *status(void *host, const char *name)
             json_array_append_new(modules, module_json(h, &h->modules[i]));
     _cleanup_(freep) char *reason = NULL;
     const char *health = report_health(h, &reason);
-    return json_pack("{s:s,s:s,s:o,s:I,s:o}", "instance", h->options.instance, "status", health, "reason", text(reason), "uptime_usec",
-                     (json_int_t)(now_monotonic() - h->started), "modules", modules);
+    return json_pack("{s:s,s:s,s:o,s:I,s:o}", "instance", h->options.instance, "status", health, "reason", text(reason),
+                     "uptime_usec", (json_int_t)(now_monotonic() - h->started), "modules", modules);
 }
 
-/* --- explain --------------------------------------------------------------------------------------------------------------- */
+/* --- explain
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static json_t *waits_for(const Host *h, const Module *m)
 {
@@ -167,7 +180,8 @@ static json_t *exit_story(const LastExit *x)
     _cleanup_(freep) char *caller = str_escape(x->syscall_comm, strnlen(x->syscall_comm, sizeof x->syscall_comm), 64);
     _cleanup_(freep) char *how = exits_text(x);
     json_object_set_new(o, "signal_name", x->signal ? json_string(signal_name(x->signal)) : json_null());
-    json_object_set_new(o, "killer", x->killer_pid ? json_pack("{s:i,s:s}", "pid", x->killer_pid, "comm", killer) : json_null());
+    json_object_set_new(o, "killer",
+                        x->killer_pid ? json_pack("{s:i,s:s}", "pid", x->killer_pid, "comm", killer) : json_null());
     json_object_set_new(o, "syscall_nr", x->syscall_nr >= 0 ? json_integer(x->syscall_nr) : json_null());
     json_object_set_new(o, "syscall_args", args);
     json_object_set_new(o, "syscall_comm", x->syscall_nr >= 0 ? json_string(caller) : json_null());
@@ -200,16 +214,20 @@ static json_t *explain(void *host, const char *name)
     GroupStats s;
     bool has = g && g->leaf && group_read_stats(g->leaf, &s) == 0;
     uint64_t in_flight = teardown_in_flight(m);
-    json_t *o = json_pack("{s:s,s:s,s:I,s:o,s:s,s:o,s:o,s:o}", "module", name, "state", shown_state(h, m), "generation", (json_int_t)m->last_generation,
-                          "since_usec", m->since ? json_integer((json_int_t)m->since) : json_null(), "wants", m->want_up ? "up" : "down", "phase",
-                          text(phase < PHASE_N ? phase_names[phase] : NULL), "waits_for", waits_for(h, m), "in_flight", number(in_flight));
+    json_t *o = json_pack("{s:s,s:s,s:I,s:o,s:s,s:o,s:o,s:o}", "module", name, "state", shown_state(h, m), "generation",
+                          (json_int_t)m->last_generation, "since_usec",
+                          m->since ? json_integer((json_int_t)m->since) : json_null(), "wants",
+                          m->want_up ? "up" : "down", "phase", text(phase < PHASE_N ? phase_names[phase] : NULL),
+                          "waits_for", waits_for(h, m), "in_flight", number(in_flight));
     json_object_set_new(o, "status_text", text(g ? g->status_text : NULL));
     json_object_set_new(o, "next_start_usec", m->next_start ? json_integer((json_int_t)m->next_start) : json_null());
     json_object_set_new(o, "restarts", json_integer((json_int_t)m->restarts));
     json_object_set_new(o, "attempts", json_integer((json_int_t)m->history.attempts));
     json_object_set_new(o, "max_attempts", json_integer((json_int_t)m->policy->recovery.max_attempts));
     json_object_set_new(o, "gave_up", json_boolean(m->gave_up));
-    json_object_set_new(o, "last_error", m->last_error ? json_pack("{s:s,s:s}", "stage", m->last_error_stage, "message", m->last_error) : json_null());
+    json_object_set_new(o, "last_error",
+                        m->last_error ? json_pack("{s:s,s:s}", "stage", m->last_error_stage, "message", m->last_error)
+                                      : json_null());
     json_object_set_new(o, "last_exit", exit_story(m->last_exit));
     json_object_set_new(o, "oom_kills", json_integer((json_int_t)oom_kills(m, has ? &s : NULL)));
     json_object_set_new(o, "suggestion", suggestion(m));
@@ -217,7 +235,8 @@ static json_t *explain(void *host, const char *name)
     return o;
 }
 
-/* --- the rest of the face ----------------------------------------------------------------------------------------------------- */
+/* --- the rest of the face
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void fill_module(const Host *h, const Module *m, ControlModule *ret)
 {
@@ -289,7 +308,8 @@ static void kill_module(Host *h, Module *m, int sig, ControlReply *reply)
 {
     Generation *g = m->generation;
     if (!g || !g->leaf || group_populated(g->leaf) <= 0) {
-        _cleanup_(freep) char *why = xasprintf("%s has no process to signal: it is %s", module_name(m), shown_state(h, m));
+        _cleanup_(freep) char *why =
+            xasprintf("%s has no process to signal: it is %s", module_name(m), shown_state(h, m));
         control_reply_fail(reply, CONTROL_ERROR_FAILED, why);
         return;
     }
@@ -305,11 +325,13 @@ static void kill_module(Host *h, Module *m, int sig, ControlReply *reply)
 
 static const char *const verb_names[CONTROL_VERB_N] = {"start", "stop", "restart", "kill", "shutdown"};
 
-static void act(void *host, ControlVerb verb, const char *name, int sig, uint64_t flags, const struct ucred *caller, ControlReply *reply)
+static void act(void *host, ControlVerb verb, const char *name, int sig, uint64_t flags, const struct ucred *caller,
+                ControlReply *reply)
 {
     Host *h = host;
     ssize_t i = name ? graph_index(h->graph, name) : -1;
-    log_info("event=asked verb=%s module=%s uid=%u pid=%d", verb_names[verb], name ? name : "-", (unsigned)caller->uid, (int)caller->pid);
+    log_info("event=asked verb=%s module=%s uid=%u pid=%d", verb_names[verb], name ? name : "-", (unsigned)caller->uid,
+             (int)caller->pid);
     if (h->shutting_down && verb != CONTROL_SHUTDOWN && verb != CONTROL_KILL) {
         control_reply_fail(reply, CONTROL_ERROR_SHUTTING_DOWN, "the daemon is shutting down");
         return;

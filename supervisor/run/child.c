@@ -1,5 +1,5 @@
-/* See child.h. Nothing here may allocate, take a lock, or touch what the parent shares: after clone only this thread exists
- * and the heap may be in any state. Order matters and is explained where it does. */
+/* See child.h. Nothing here may allocate, take a lock, or touch what the parent shares: after clone only this thread
+ * exists and the heap may be in any state. Order matters and is explained where it does. */
 #include "supervisor/run/child.h"
 
 #include <errno.h>
@@ -127,8 +127,8 @@ static int set_user(const ChildPlan *p)
     return 0;
 }
 
-/* For a user that is not root: exactly the ambient set, and it survives exec. Root gets its capabilities from the bounding
- * set at exec. */
+/* For a user that is not root: exactly the ambient set, and it survives exec. Root gets its capabilities from the
+ * bounding set at exec. */
 static int set_ambient(const ChildPlan *p)
 {
     if (p->uid == 0 || !p->ambient)

@@ -1,7 +1,8 @@
 /* The child between clone and exec: a computed plan in, a new program or {stage, errno} out.
  *
- * The parent computes everything; the child only makes async-signal-safe calls, allocates nothing, logs nothing and ends in
- * execve or _exit. Every stage it goes through is in one table, so that "web: start failed at seccomp: …" names what was tried. */
+ * The parent computes everything; the child only makes async-signal-safe calls, allocates nothing, logs nothing and
+ * ends in execve or _exit. Every stage it goes through is in one table, so that "web: start failed at seccomp: …" names
+ * what was tried. */
 #pragma once
 
 #include <linux/filter.h>
@@ -9,17 +10,17 @@
 #include "cgroups/cgroup.h"
 #include "policies/policy.h"
 
-#define LAUNCH_STAGES(X)                                                                                               \
-    X(CGROUP, "cgroup")             /* join the leaf in every hierarchy */                                             \
-    X(SESSION, "session")           /* a session of its own */                                                         \
-    X(NAMESPACE, "namespace")       /* enter the modules' view of the mounts */                                        \
-    X(OUTPUT, "output")             /* stdin, stdout, stderr, readiness descriptor */                                  \
-    X(LIMITS, "limits")             /* umask, rlimits, nice, oom_score_adj */                                          \
-    X(GROUPS, "groups")             /* supplementary groups and gid */                                                 \
-    X(CAPABILITIES, "capabilities") /* bounding, permitted, ambient */                                                 \
-    X(USER, "user")                                                                                                    \
-    X(DIRECTORY, "directory") /* working_dir */                                                                        \
-    X(SECCOMP, "seccomp")     /* no_new_privs and the filter */                                                        \
+#define LAUNCH_STAGES(X)                                                              \
+    X(CGROUP, "cgroup")             /* join the leaf in every hierarchy */            \
+    X(SESSION, "session")           /* a session of its own */                        \
+    X(NAMESPACE, "namespace")       /* enter the modules' view of the mounts */       \
+    X(OUTPUT, "output")             /* stdin, stdout, stderr, readiness descriptor */ \
+    X(LIMITS, "limits")             /* umask, rlimits, nice, oom_score_adj */         \
+    X(GROUPS, "groups")             /* supplementary groups and gid */                \
+    X(CAPABILITIES, "capabilities") /* bounding, permitted, ambient */                \
+    X(USER, "user")                                                                   \
+    X(DIRECTORY, "directory") /* working_dir */                                       \
+    X(SECCOMP, "seccomp")     /* no_new_privs and the filter */                       \
     X(EXEC, "exec")
 
 typedef enum LaunchStage {
@@ -59,8 +60,8 @@ typedef struct ChildPlan {
     int report; /* CLOEXEC pipe to the parent */
 } ChildPlan;
 
-/* What comes over the report pipe. The last word before exec is {STAGE_EXEC, 0}: then end of file means that the new program
- * runs; end of file without it means that the child died on its way. */
+/* What comes over the report pipe. The last word before exec is {STAGE_EXEC, 0}: then end of file means that the new
+ * program runs; end of file without it means that the child died on its way. */
 typedef struct ChildReport {
     int stage;
     int error; /* positive errno */

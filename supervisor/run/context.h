@@ -19,15 +19,16 @@ typedef struct RunHooks {
     /* The main process has ended; the cause is in g->exit. */
     void (*exited)(void *host, Generation *g);
     /* Something worth telling: `detail` is stolen, may be NULL. `phase` may be NULL. */
-    void (*event)(void *host, const Module *m, uint64_t generation, const char *event, const char *phase, json_t *detail);
+    void (*event)(void *host, const Module *m, uint64_t generation, const char *event, const char *phase,
+                  json_t *detail);
 } RunHooks;
 
 typedef struct RunContext {
     sd_event *event;
     const char *instance;
     CgroupTree *tree;
-    Kernel *kernel; /* NULL where bpf = optional and the kernel has none */
-    int view, root; /* the modules' mount namespace and its root */
+    Kernel *kernel;                        /* NULL where bpf = optional and the kernel has none */
+    int view, root;                        /* the modules' mount namespace and its root */
     int runtime_dir, notify_dir, logs_dir; /* /run/bulkhead/I, /run/bulkhead/I/notify, /var/log/bulkhead/I */
     int null_fd;                           /* /dev/null, read and write */
     uint64_t nofile_soft, nofile_hard;     /* as the daemon was started with */
@@ -36,7 +37,8 @@ typedef struct RunContext {
 } RunContext;
 
 /* Shorthand for the event hook; detail may be NULL and is stolen. */
-static inline void run_event(const RunContext *ctx, const Module *m, uint64_t generation, const char *event, const char *phase, json_t *detail)
+static inline void run_event(const RunContext *ctx, const Module *m, uint64_t generation, const char *event,
+                             const char *phase, json_t *detail)
 {
     ctx->hooks->event(ctx->host, m, generation, event, phase, detail);
 }

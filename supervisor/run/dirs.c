@@ -32,7 +32,7 @@ static int make_all(const char *base, char *const *names, const Sandbox *s, Erro
     _cleanup_fd_ int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return error_errno(e, -errno, "cannot open %s", base);
-    STRV_FOREACH(name, names) {
+    STRV_FOREACH (name, names) {
         int r = make_beneath(fd, *name, s->uid, s->gid);
         if (r < 0)
             return error_errno(e, r, "cannot make %s/%s for %s", base, *name, s->user_name);
@@ -59,7 +59,7 @@ int dirs_remove(const Module *m, Error *e)
     if (fd < 0)
         return error_errno(e, -errno, "cannot open /run");
     int first = 0;
-    STRV_FOREACH(name, m->policy->runtime_directory) {
+    STRV_FOREACH (name, m->policy->runtime_directory) {
         int r = tree_remove(fd, *name);
         if (r < 0 && first == 0)
             first = error_errno(e, r, "cannot remove /run/%s", *name);

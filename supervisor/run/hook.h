@@ -1,6 +1,6 @@
-/* A helper process of a module: exec_start_pre, exec_stop_post, or a readiness probe. Runs in the sibling leaf NAME/check with
- * small limits of its own, as the module's user, in the same box; one at a time a module. When it is over, in time or not,
- * everything in the leaf is killed and the leaf removed before the result is told. */
+/* A helper process of a module: exec_start_pre, exec_stop_post, or a readiness probe. Runs in the sibling leaf
+ * NAME/check with small limits of its own, as the module's user, in the same box; one at a time a module. When it is
+ * over, in time or not, everything in the leaf is killed and the leaf removed before the result is told. */
 #pragma once
 
 #include "supervisor/run/module.h"

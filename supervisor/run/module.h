@@ -1,9 +1,9 @@
-/* A module while the daemon runs: the policy it follows, the generation it has, what recovery knows of it. And a generation:
- * one run, with its leaf, its main process and the sources that watch it.
+/* A module while the daemon runs: the policy it follows, the generation it has, what recovery knows of it. And a
+ * generation: one run, with its leaf, its main process and the sources that watch it.
  *
- * Ownership: the host owns Modules (an array parallel to Policy.modules); a Module owns at most one Generation; a Generation
- * owns its leaf handle, pidfd, readiness and teardown state and frees them in generation_free(). Everything happens on the one
- * event loop. */
+ * Ownership: the host owns Modules (an array parallel to Policy.modules); a Module owns at most one Generation; a
+ * Generation owns its leaf handle, pidfd, readiness and teardown state and frees them in generation_free(). Everything
+ * happens on the one event loop. */
 #pragma once
 
 #include "policies/policy.h"
@@ -11,16 +11,17 @@
 #include "supervisor/run/context.h"
 #include "supervisor/run/lifecycle.h"
 
-/* How a main process ended, as seen by wait and by the kernel's programs together. Heap-allocated: most modules never die. */
+/* How a main process ended, as seen by wait and by the kernel's programs together. Heap-allocated: most modules never
+ * die. */
 typedef struct LastExit {
-    int code;     /* exit status, -1 when it was a signal */
-    int signal;   /* 0 when it exited */
-    bool success; /* in success_exit_status, or wanted */
-    bool oom;     /* the OOM killer chose it */
+    int code;       /* exit status, -1 when it was a signal */
+    int signal;     /* 0 when it exited */
+    bool success;   /* in success_exit_status, or wanted */
+    bool oom;       /* the OOM killer chose it */
     int syscall_nr; /* seccomp killed it for this one; -1 = no */
     uint64_t syscall_args[6];
     char syscall_comm[BULKHEAD_COMM_SIZE]; /* the process that made the call: a child, maybe */
-    int killer_pid; /* who sent the signal; 0 = the kernel or unknown */
+    int killer_pid;                        /* who sent the signal; 0 = the kernel or unknown */
     char killer_comm[BULKHEAD_COMM_SIZE];
     uint64_t time; /* wall clock, µs */
     uint64_t generation;
@@ -36,11 +37,12 @@ struct Generation {
     uint64_t number;
     Lifecycle lifecycle;
     Group *leaf;
-    pid_t pid;                /* main process, 0 = none yet; stays known after its end */
+    pid_t pid; /* main process, 0 = none yet; stays known after its end */
     int pidfd;
     bool main_alive;
-    int wait_code, wait_status; /* once it ended: CLD_EXITED, CLD_KILLED or CLD_DUMPED and its number; code 0 = unknown */
-    bool registered;            /* known to bpf/ */
+    int wait_code,
+        wait_status; /* once it ended: CLD_EXITED, CLD_KILLED or CLD_DUMPED and its number; code 0 = unknown */
+    bool registered; /* known to bpf/ */
     sd_event_source *child_source; /* reaps what we launched */
     sd_event_source *main_source;  /* watches another main process (MAINPID=) */
     sd_event_source *start_timer;
@@ -48,10 +50,10 @@ struct Generation {
     Notify *notify;
     Teardown *teardown;
     Hook *hook;
-    uint64_t started, ready;  /* monotonic µs; 0 = not yet */
-    char *status_text;        /* STATUS= of the module, escaped */
-    bool executed;            /* the new program runs: from here on its end is its own */
-    bool failed;              /* how it is to end: failed, or gone */
+    uint64_t started, ready; /* monotonic µs; 0 = not yet */
+    char *status_text;       /* STATUS= of the module, escaped */
+    bool executed;           /* the new program runs: from here on its end is its own */
+    bool failed;             /* how it is to end: failed, or gone */
 };
 
 struct Module {

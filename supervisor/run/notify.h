@@ -1,8 +1,8 @@
-/* The notify socket of one generation (sd_notify protocol): the socket is the identity, the sender's pid is checked against
- * the leaf, everything in it is a stranger's input: bounded, and escaped before it is shown.
+/* The notify socket of one generation (sd_notify protocol): the socket is the identity, the sender's pid is checked
+ * against the leaf, everything in it is a stranger's input: bounded, and escaped before it is shown.
  *
- * Understood: READY=1, STATUS=, MAINPID= (inside the leaf only), BARRIER=1 (the descriptor is closed once all before it was
- * handled). Other descriptors are closed, other words ignored. */
+ * Understood: READY=1, STATUS=, MAINPID= (inside the leaf only), BARRIER=1 (the descriptor is closed once all before it
+ * was handled). Other descriptors are closed, other words ignored. */
 #pragma once
 
 #include "supervisor/run/module.h"

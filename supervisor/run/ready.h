@@ -1,5 +1,5 @@
-/* Readiness probes that run in a child: is somebody listening at tcp:PORT or unix:PATH? Used for unix sockets, and for tcp
- * ports where the kernel's own word (RING_LISTEN) is not to be had. The daemon itself never polls. */
+/* Readiness probes that run in a child: is somebody listening at tcp:PORT or unix:PATH? Used for unix sockets, and for
+ * tcp ports where the kernel's own word (RING_LISTEN) is not to be had. The daemon itself never polls. */
 #pragma once
 
 #include "policies/policy.h"

@@ -13,12 +13,11 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-/* What a module never gets unless its policy lists its capabilities itself: with any of these root could undo its bulkhead
- * (mount, load programs into the kernel, write raw memory or devices, read other processes). */
+/* What a module never gets unless its policy lists its capabilities itself: with any of these root could undo its
+ * bulkhead (mount, load programs into the kernel, write raw memory or devices, read other processes). */
 static const uint8_t dropped_by_default[] = {
-    CAP_SYS_ADMIN, CAP_BPF,       CAP_SYS_PTRACE,         CAP_SYS_MODULE, CAP_SYS_RAWIO,
-    CAP_PERFMON,   CAP_MAC_ADMIN, CAP_CHECKPOINT_RESTORE, CAP_MKNOD,      CAP_SYS_BOOT,
-    CAP_MAC_OVERRIDE,
+    CAP_SYS_ADMIN,          CAP_BPF,   CAP_SYS_PTRACE, CAP_SYS_MODULE,   CAP_SYS_RAWIO, CAP_PERFMON, CAP_MAC_ADMIN,
+    CAP_CHECKPOINT_RESTORE, CAP_MKNOD, CAP_SYS_BOOT,   CAP_MAC_OVERRIDE,
 };
 
 static uint64_t bounding_set(const Sandbox *s)
@@ -34,7 +33,7 @@ static uint64_t bounding_set(const Sandbox *s)
 static bool has_variable(char *const *env, const char *name)
 {
     size_t n = strlen(name);
-    STRV_FOREACH(e, env)
+    STRV_FOREACH (e, env)
         if (strncmp(*e, name, n) == 0 && (*e)[n] == '=')
             return true;
     return false;
@@ -51,7 +50,7 @@ static void set_directories(char ***env, const char *name, const char *base, cha
     if (!names)
         return;
     StrBuf b = STRBUF_NULL;
-    STRV_FOREACH(n, names)
+    STRV_FOREACH (n, names)
         strbuf_addf(&b, "%s%s/%s", b.len ? ":" : "", base, *n);
     set_default(env, name, b.s);
     strbuf_done(&b);
@@ -72,7 +71,7 @@ char **spawn_environment(const Module *m, char *const *extra)
     set_directories(&env, "RUNTIME_DIRECTORY", "/run", p->runtime_directory);
     set_directories(&env, "STATE_DIRECTORY", "/var/lib", p->state_directory);
     set_directories(&env, "LOGS_DIRECTORY", "/var/log", p->logs_directory);
-    STRV_FOREACH(e, extra)
+    STRV_FOREACH (e, extra)
         strv_add(&env, *e);
     return env;
 }

@@ -1,5 +1,6 @@
-/* One process of a module put behind its bulkhead: the plan computed from the policy, clone3 into the group, the report pipe
- * back. Used for the main process, for hooks and for readiness probes alike, so that all of them run in the same box. */
+/* One process of a module put behind its bulkhead: the plan computed from the policy, clone3 into the group, the report
+ * pipe back. Used for the main process, for hooks and for readiness probes alike, so that all of them run in the same
+ * box. */
 #pragma once
 
 #include "supervisor/run/child.h"
@@ -10,8 +11,8 @@ typedef struct SpawnRequest {
     const Group *group;
     char *const *argv; /* NULL for a probe */
     char *const *envp;
-    int output, error;           /* stdout and stderr, borrowed */
-    int ready_fd, ready_number;  /* -EBADF = none */
+    int output, error;          /* stdout and stderr, borrowed */
+    int ready_fd, ready_number; /* -EBADF = none */
     int (*probe)(const void *argument);
     const void *probe_argument;
     bool filtered; /* under the module's seccomp filter */

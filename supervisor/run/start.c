@@ -135,7 +135,8 @@ static void replace_main(Generation *g, pid_t pid)
     if (fd < 0)
         return;
     sd_event_source *source = NULL;
-    if (!generation_contains(g, pid) || sd_event_add_io(g->module->ctx->event, &source, fd, EPOLLIN, on_other_main, g) < 0) {
+    if (!generation_contains(g, pid) ||
+        sd_event_add_io(g->module->ctx->event, &source, fd, EPOLLIN, on_other_main, g) < 0) {
         fd_close(fd);
         return;
     }
@@ -316,7 +317,8 @@ static void begin_launch(Generation *g)
     g->launch->report = g->launch->ready_read = g->launch->ready_write = -EBADF;
     uint64_t limit = g->module->policy->start_timeout;
     if (limit != USEC_INFINITY)
-        (void)sd_event_add_time_relative(g->module->ctx->event, &g->start_timer, CLOCK_MONOTONIC, limit, 0, on_start_timeout, g);
+        (void)sd_event_add_time_relative(g->module->ctx->event, &g->start_timer, CLOCK_MONOTONIC, limit, 0,
+                                         on_start_timeout, g);
     if (launch_main(g, &e) < 0)
         generation_start_failed(g, &e);
 }

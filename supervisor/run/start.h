@@ -1,11 +1,11 @@
-/* The start of a generation, from nothing to ready: leaf, limits, directories, exec_start_pre, clone, exec, readiness. Driven by
- * events; each step either leads to the next or ends in generation_start_failed(). */
+/* The start of a generation, from nothing to ready: leaf, limits, directories, exec_start_pre, clone, exec, readiness.
+ * Driven by events; each step either leads to the next or ends in generation_start_failed(). */
 #pragma once
 
 #include "supervisor/run/module.h"
 
-/* Makes the module's next generation and begins its start. A failure, at once or later, is told by the lifecycle (START_FAILED)
- * and kept as the module's last error; this function itself cannot fail. */
+/* Makes the module's next generation and begins its start. A failure, at once or later, is told by the lifecycle
+ * (START_FAILED) and kept as the module's last error; this function itself cannot fail. */
 Generation *generation_start(Module *m);
 /* The start has failed: keeps stage and message as the module's last error and steps to START_FAILED. */
 void generation_start_failed(Generation *g, const Error *e);

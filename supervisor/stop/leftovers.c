@@ -64,7 +64,7 @@ static int find_in_module(RunContext *ctx, const Policy *policy, const char *nam
     int r = group_children(ctx->tree, parent, &names);
     if (r < 0)
         return error_errno(e, r, "cannot look into the tree of module %s", name);
-    STRV_FOREACH(child, names) {
+    STRV_FOREACH (child, names) {
         _cleanup_(freep) char *path = xasprintf("%s/%s", parent, *child);
         uint64_t number;
         if (parse_u64(*child, &number) < 0 || number == 0) {
@@ -88,7 +88,7 @@ int leftovers_find(RunContext *ctx, const Policy *policy, Module ***ret, size_t 
     int r = group_children(ctx->tree, "modules", &names);
     if (r == -ENOENT)
         r = 0;
-    STRV_FOREACH(name, names)
+    STRV_FOREACH (name, names)
         if (r >= 0)
             r = find_in_module(ctx, policy, *name, &list, &n, e);
     if (r < 0) {
@@ -117,7 +117,7 @@ void leftovers_sweep(RunContext *ctx)
     _cleanup_strv_ char **names = NULL;
     if (group_children(ctx->tree, "modules", &names) < 0)
         return;
-    STRV_FOREACH(name, names) {
+    STRV_FOREACH (name, names) {
         _cleanup_(freep) char *path = xasprintf("modules/%s", *name);
         _cleanup_(freep) char *check = xasprintf("%s/check", path);
         Group *g = NULL;

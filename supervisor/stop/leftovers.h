@@ -1,12 +1,12 @@
-/* What a dead daemon left: generations found in the instance's tree, taken down in phases by the same engine, one line each.
- * The instance's lock must be held. */
+/* What a dead daemon left: generations found in the instance's tree, taken down in phases by the same engine, one line
+ * each. The instance's lock must be held. */
 #pragma once
 
 #include "supervisor/run/module.h"
 
-/* Finds every generation below modules/ and wraps it in a Module of its own: the policy's, where it still has one of that name, else
- * a plain one (SIGTERM, 10 s). Stray `check` groups are killed at once. *ret (an array of pointers) is the caller's, each to be freed by
- * leftover_free(). */
+/* Finds every generation below modules/ and wraps it in a Module of its own: the policy's, where it still has one of
+ * that name, else a plain one (SIGTERM, 10 s). Stray `check` groups are killed at once. *ret (an array of pointers) is
+ * the caller's, each to be freed by leftover_free(). */
 int leftovers_find(RunContext *ctx, const Policy *policy, Module ***ret, size_t *ret_n, Error *e);
 /* Begins its teardown; `finished` is called when it is over. */
 void leftover_take_down(Module *m, void (*finished)(Generation *g));

@@ -11,8 +11,8 @@ const char *const phase_names[PHASE_N] = {
 };
 
 const char *const phase_status_names[PHASE_STATUS_N] = {
-    [PHASE_PENDING] = "pending", [PHASE_OK] = "ok",           [PHASE_SKIPPED] = "skipped",
-    [PHASE_FAILED] = "failed",   [PHASE_TIMED_OUT] = "timed-out",
+    [PHASE_PENDING] = "pending",     [PHASE_OK] = "ok", [PHASE_SKIPPED] = "skipped", [PHASE_FAILED] = "failed",
+    [PHASE_TIMED_OUT] = "timed-out",
 };
 
 static void end_current(Phases *p, PhaseStatus status, const Error *e)
@@ -30,8 +30,8 @@ static void end_current(Phases *p, PhaseStatus status, const Error *e)
     p->current++;
 }
 
-/* Runs phases until one is pending or all are over. phases_done() from within a begin function is not nested: the walk under
- * way takes it from there. */
+/* Runs phases until one is pending or all are over. phases_done() from within a begin function is not nested: the walk
+ * under way takes it from there. */
 static void walk(Phases *p)
 {
     if (p->walking)

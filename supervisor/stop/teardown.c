@@ -1,5 +1,6 @@
-/* See teardown.h. Every wait has a bound: the drain its hard limit, the stop signal stop_timeout, the kill KILL_USEC, hooks
- * their own time-out. Waiting for the leaf to empty is the kernel's word (cgroup.events by inotify), never a poll. */
+/* See teardown.h. Every wait has a bound: the drain its hard limit, the stop signal stop_timeout, the kill KILL_USEC,
+ * hooks their own time-out. Waiting for the leaf to empty is the kernel's word (cgroup.events by inotify), never a
+ * poll. */
 #include "supervisor/stop/teardown.h"
 
 #include <errno.h>
@@ -86,9 +87,12 @@ static void end_drain(Teardown *t)
 static void say_progress(Teardown *t, const char *name)
 {
     uint64_t now = now_monotonic();
-    json_t *left = t->drain.hard == USEC_INFINITY ? json_null() : json_integer((json_int_t)(t->drain.hard - MIN2(now, t->drain.hard)));
-    event(t, name, json_pack("{s:I,s:I,s:o}", "in_flight", (json_int_t)t->last_in_flight, "elapsed_usec",
-                             (json_int_t)(now - t->drain.begun), "left_usec", left));
+    json_t *left = t->drain.hard == USEC_INFINITY
+                       ? json_null()
+                       : json_integer((json_int_t)(t->drain.hard - MIN2(now, t->drain.hard)));
+    event(t, name,
+          json_pack("{s:I,s:I,s:o}", "in_flight", (json_int_t)t->last_in_flight, "elapsed_usec",
+                    (json_int_t)(now - t->drain.begun), "left_usec", left));
 }
 
 static PhaseStatus take_drain_step(Teardown *t, Error *e)
@@ -108,7 +112,8 @@ static PhaseStatus take_drain_step(Teardown *t, Error *e)
             sd_event_source_set_enabled(t->drain_timer, SD_EVENT_ONESHOT);
             return PHASE_PENDING;
         }
-        if (sd_event_add_time(module(t)->ctx->event, &t->drain_timer, CLOCK_MONOTONIC, step.wake_at, 1000, on_drain_timer, t) < 0) {
+        if (sd_event_add_time(module(t)->ctx->event, &t->drain_timer, CLOCK_MONOTONIC, step.wake_at, 1000,
+                              on_drain_timer, t) < 0) {
             end_drain(t);
             error_set(e, -ENOMEM, "cannot set the drain's timer");
             return PHASE_FAILED;
@@ -151,7 +156,9 @@ static PhaseStatus begin_drain(void *userdata, Error *e)
         return PHASE_SKIPPED;
     }
     if (teardown_in_flight(module(t)) == UINT64_MAX) {
-        error_set(e, 0, m->policy->work.track_connections ? "no counters: bpf is not there" : "nothing is tracked ([work] track)");
+        error_set(e, 0,
+                  m->policy->work.track_connections ? "no counters: bpf is not there"
+                                                    : "nothing is tracked ([work] track)");
         return PHASE_SKIPPED;
     }
     drain_begin(&t->drain, now_monotonic(), m->policy->work.drain_soft, m->policy->work.drain_hard);
@@ -203,7 +210,8 @@ static void name_survivors(const Teardown *t, Error *e)
     StrBuf b = STRBUF_NULL;
     for (size_t i = 0; i < n && i < 8; i++)
         strbuf_addf(&b, " %d", (int)pids[i]);
-    error_set(e, -EBUSY, "%zu processes cannot be killed (uninterruptible sleep?):%s%s", n, b.s ? b.s : "", n > 8 ? " …" : "");
+    error_set(e, -EBUSY, "%zu processes cannot be killed (uninterruptible sleep?):%s%s", n, b.s ? b.s : "",
+              n > 8 ? " …" : "");
     strbuf_done(&b);
 }
 
@@ -224,7 +232,8 @@ static void kill_all(Teardown *t)
     t->stop_timer = sd_event_source_disable_unref(t->stop_timer);
     int r = group_kill(t->generation->leaf);
     event(t, "killed", r < 0 ? json_pack("{s:s}", "error", strerror(-r)) : NULL);
-    (void)sd_event_add_time_relative(module(t)->ctx->event, &t->kill_timer, CLOCK_MONOTONIC, KILL_USEC, 0, on_kill_timeout, t);
+    (void)sd_event_add_time_relative(module(t)->ctx->event, &t->kill_timer, CLOCK_MONOTONIC, KILL_USEC, 0,
+                                     on_kill_timeout, t);
     (void)on_populated(NULL, NULL, t);
 }
 
@@ -322,7 +331,10 @@ static void start_stop_post(Teardown *t)
     bool known = x && x->generation == t->generation->number;
     char result[48], code[32], status[32];
     snprintf(result, sizeof result, "SERVICE_RESULT=%s",
-             !known || x->success ? "success" : x->oom ? "oom-kill" : x->signal ? "signal" : "exit-code");
+             !known || x->success ? "success"
+             : x->oom             ? "oom-kill"
+             : x->signal          ? "signal"
+                                  : "exit-code");
     snprintf(code, sizeof code, "EXIT_CODE=%s", known && x->signal ? "killed" : "exited");
     snprintf(status, sizeof status, "EXIT_STATUS=%d", !known ? 0 : x->signal ? x->signal : x->code);
     char *extra[] = {result, code, status, NULL};
@@ -354,7 +366,8 @@ static void processes_gone(Teardown *t)
         end_process(t);
 }
 
-/* --- 7 to 10: what it left in the kernel and on disk --------------------------------------------------------------- */
+/* --- 7 to 10: what it left in the kernel and on disk ---------------------------------------------------------------
+ */
 
 static PhaseStatus begin_network(void *userdata, Error *e)
 {
@@ -418,14 +431,15 @@ static PhaseStatus begin_events(void *userdata, Error *e)
     return PHASE_OK;
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------------------ */
+/* --- the whole ------------------------------------------------------------------------------------------------------
+ */
 
 static void on_ended(void *userdata, Phase phase, const PhaseResult *r)
 {
     Teardown *t = userdata;
     run_event(module(t)->ctx, module(t), t->generation->number, "phase", phase_names[phase],
-              json_pack("{s:s,s:I,s:s*}", "status", phase_status_names[r->status], "duration_usec", (json_int_t)r->duration, "error",
-                        r->error));
+              json_pack("{s:s,s:I,s:s*}", "status", phase_status_names[r->status], "duration_usec",
+                        (json_int_t)r->duration, "error", r->error));
 }
 
 static uint64_t on_now(void *userdata)
@@ -454,18 +468,19 @@ static void on_finished(void *userdata)
 }
 
 static const PhasesOps teardown_ops = {
-    .begin = {
-        [PHASE_CONTROLLERS] = begin_controllers,
-        [PHASE_GATE] = begin_gate,
-        [PHASE_DRAIN] = begin_drain,
-        [PHASE_IO] = begin_io,
-        [PHASE_CONNECTION] = begin_connection,
-        [PHASE_PROCESS] = begin_process,
-        [PHASE_NETWORK] = begin_network,
-        [PHASE_MOUNTS] = begin_mounts,
-        [PHASE_CGROUP] = begin_cgroup,
-        [PHASE_EVENTS] = begin_events,
-    },
+    .begin =
+        {
+            [PHASE_CONTROLLERS] = begin_controllers,
+            [PHASE_GATE] = begin_gate,
+            [PHASE_DRAIN] = begin_drain,
+            [PHASE_IO] = begin_io,
+            [PHASE_CONNECTION] = begin_connection,
+            [PHASE_PROCESS] = begin_process,
+            [PHASE_NETWORK] = begin_network,
+            [PHASE_MOUNTS] = begin_mounts,
+            [PHASE_CGROUP] = begin_cgroup,
+            [PHASE_EVENTS] = begin_events,
+        },
     .ended = on_ended,
     .finished = on_finished,
     .now = on_now,

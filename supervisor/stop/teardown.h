@@ -1,12 +1,13 @@
-/* The teardown of one generation: the ten phases of phases.h put to work on its processes, counters, directories and leaf. */
+/* The teardown of one generation: the ten phases of phases.h put to work on its processes, counters, directories and
+ * leaf. */
 #pragma once
 
 #include "supervisor/run/module.h"
 #include "supervisor/stop/phases.h"
 
 typedef struct TeardownRequest {
-    Phase from;            /* PHASE_CONTROLLERS, or later for a start that failed half-way */
-    const char *skip;      /* not NULL: gate and drain are skipped, for this reason ("it had ended by itself") */
+    Phase from;       /* PHASE_CONTROLLERS, or later for a start that failed half-way */
+    const char *skip; /* not NULL: gate and drain are skipped, for this reason ("it had ended by itself") */
     void (*finished)(Generation *g); /* all phases are over; the result is in module->last_teardown */
 } TeardownRequest;
 

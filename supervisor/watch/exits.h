@@ -3,8 +3,8 @@
 
 #include "supervisor/run/module.h"
 
-/* Fills *ret from g's wait status and, where there is one, the kernel's record (OOM, denied syscall, who killed). Reads the
- * record only; it is deleted with the generation. */
+/* Fills *ret from g's wait status and, where there is one, the kernel's record (OOM, denied syscall, who killed). Reads
+ * the record only; it is deleted with the generation. */
 void exits_describe(const Generation *g, LastExit *ret);
 /* "exit status 3", "killed by SIGKILL (out of memory)": for the log and for explain. Owned by the caller. */
 char *exits_text(const LastExit *x);

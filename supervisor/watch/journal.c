@@ -28,11 +28,12 @@ static json_t *string_or_null(const char *s)
     return s ? json_string(s) : json_null();
 }
 
-json_t *journal_event(uint64_t time_usec, const char *module, uint64_t generation, const char *event, const char *phase, json_t *detail)
+json_t *journal_event(uint64_t time_usec, const char *module, uint64_t generation, const char *event, const char *phase,
+                      json_t *detail)
 {
-    return json_pack("{s:I,s:o,s:o,s:s,s:o,s:o}", "time_usec", (json_int_t)time_usec, "module", string_or_null(module), "generation",
-                     generation ? json_integer((json_int_t)generation) : json_null(), "event", event, "phase", string_or_null(phase),
-                     "detail", detail ? detail : json_null());
+    return json_pack("{s:I,s:o,s:o,s:s,s:o,s:o}", "time_usec", (json_int_t)time_usec, "module", string_or_null(module),
+                     "generation", generation ? json_integer((json_int_t)generation) : json_null(), "event", event,
+                     "phase", string_or_null(phase), "detail", detail ? detail : json_null());
 }
 
 void journal_add(Journal *j, const json_t *event)
