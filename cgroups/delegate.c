@@ -76,10 +76,11 @@ static int others_list(int dirfd, StrBuf *list)
     char *save = NULL;
     for (char *line = strtok_r(procs, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char path[64], comm[32] = "of another pid namespace";
-        if (atoi(line) == getpid() || ++n > 3)
+        long pid = strtol(line, NULL, 10);
+        if (pid == getpid() || ++n > 3)
             continue;
-        snprintf(path, sizeof path, "/proc/%d/comm", atoi(line));
-        if (atoi(line) > 0)
+        snprintf(path, sizeof path, "/proc/%ld/comm", pid);
+        if (pid > 0)
             file_read(AT_FDCWD, path, comm, sizeof comm);
         _cleanup_(freep) char *safe = str_escape(comm, strlen(comm), 32);
         strbuf_addf(list, "%s%s (%s)", n > 1 ? ", " : "", line, safe);

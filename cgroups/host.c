@@ -265,8 +265,8 @@ int cgroup_host_discover(CgroupHost **ret, Error *e)
     r = file_read_all(AT_FDCWD, "/proc/self/mountinfo", TEXT_LIMIT, &mountinfo, NULL);
     if (r < 0)
         return error_errno(e, r, "cannot read /proc/self/mountinfo");
-    HostController *controllers;
-    size_t n;
+    HostController *controllers = NULL;
+    size_t n = 0;
     r = controllers_list(&controllers, &n, e);
     if (r < 0)
         return r;
