@@ -4,7 +4,8 @@
  * /proc/self/mountinfo tells the version, which part of a hierarchy a mount shows (a container may see a sub-tree
  * only), and where a cgroup2 mount without controllers is, which libcgroup does not know; /proc/self/cgroup names the
  * own cgroup (libcgroup's answer is wrong on pure cgroup2). cgroup_host_build is pure and takes all three as values;
- * cgroup_host_discover reads them. Invariant: a CgroupHost always has CG_UNIFIED, and no two hierarchies share a directory. */
+ * cgroup_host_discover reads them. Invariant: a CgroupHost always has CG_UNIFIED, and no two hierarchies share a
+ * directory. */
 #include "cgroups/private.h"
 
 #include <errno.h>
@@ -193,7 +194,7 @@ static int controller_set(CgroupHost *h, Hierarchy which, const HostController *
 }
 
 int cgroup_host_build(const char *proc_cgroup, const char *mountinfo, const HostController *controllers, size_t n,
-               CgroupHost **ret, Error *e)
+                      CgroupHost **ret, Error *e)
 {
     _cleanup_(cgroup_host_freep) CgroupHost *h = new0(CgroupHost);
     _cleanup_(freep) char *text = xstrdup(mountinfo);

@@ -36,7 +36,7 @@ static inline void cgroup_host_freep(CgroupHost **h)
 }
 /* Pure: from the texts of /proc/self/cgroup and /proc/self/mountinfo and the controllers that libcgroup lists. */
 int cgroup_host_build(const char *proc_cgroup, const char *mountinfo, const HostController *controllers, size_t n,
-               CgroupHost **ret, Error *e);
+                      CgroupHost **ret, Error *e);
 int cgroup_host_discover(CgroupHost **ret, Error *e);
 
 /* --- tree.c, delegate.c ------------------------------------------------------------------------------------------- */
