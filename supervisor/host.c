@@ -1,14 +1,12 @@
-/* See host.h. Opening is a list of steps, each of which leaves the host in a state that host_free() can undo. */
+/* See host.h. Opening is in open.c; host_free() undoes whatever of it was done. */
 #include "supervisor/host.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -17,15 +15,14 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "supervisor/jobs.h"
-#include "supervisor/plan/budget.h"
+#include "supervisor/open.h"
 #include "supervisor/report.h"
+#include "supervisor/run/hook.h"
 #include "supervisor/run/start.h"
-#include "supervisor/run/view.h"
 #include "supervisor/stop/leftovers.h"
 #include "supervisor/stop/teardown.h"
 
-/* --- problem, events
- * ---------------------------------------------------------------------------------------------------- */
+/* --- problem, events --- */
 
 void host_problem(Host *h, const char *fmt, ...)
 {
@@ -61,10 +58,21 @@ static void on_changed(void *host, Generation *g)
                                g->number);
 }
 
-static const RunHooks run_hooks = {.changed = on_changed, .exited = jobs_main_exited, .event = on_event};
+static bool on_launched(void *host, pid_t pid)
+{
+    Host *h = host;
+    for (size_t i = 0; i < h->n_modules; i++) {
+        const Generation *g = h->modules[i].generation;
+        if (g && (hook_pid(g->hook) == pid || (g->child_source && g->pid == pid && g->main_alive)))
+            return true;
+    }
+    return false;
+}
 
-/* --- what the kernel tells
- * ------------------------------------------------------------------------------------------------ */
+static const RunHooks run_hooks = {
+    .launched = on_launched, .changed = on_changed, .exited = jobs_main_exited, .event = on_event};
+
+/* --- what the kernel tells --- */
 
 static Module *module_of(Host *h, uint64_t group)
 {
@@ -113,8 +121,7 @@ static int on_ring(sd_event_source *s, int fd, uint32_t events, void *userdata)
     return 0;
 }
 
-/* --- start-up
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- start-up --- */
 
 static int on_startup_timeout(sd_event_source *s, uint64_t usec, void *userdata)
 {
@@ -160,8 +167,7 @@ static void begin_start_up(Host *h)
     jobs_start_all(h);
 }
 
-/* --- leftovers
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- leftovers --- */
 
 static void on_leftover_over(Generation *g)
 {
@@ -182,8 +188,7 @@ static void on_leftover_over(Generation *g)
         begin_start_up(h);
 }
 
-/* --- shutdown
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- shutdown --- */
 
 void host_shutdown(Host *h, const char *why)
 {
@@ -235,144 +240,9 @@ static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void
     return 0;
 }
 
-/* --- opening
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- opening, running --- */
 
-static int complain(const Complaints *c)
-{
-    for (size_t i = 0; i < c->n; i++) {
-        _cleanup_(freep) char *line = complaint_format(&c->items[i]);
-        fprintf(stderr, "%s\n", line);
-    }
-    return EXIT_BAD_CONFIG;
-}
-
-static int open_policy(Host *h)
-{
-    _cleanup_complaints_ Complaints complaints = {0};
-    _cleanup_(freep) char *shared = NULL;
-    (void)policy_shared_dir(&shared);
-    if (policy_load(h->options.config_dir, shared, &h->policy, &complaints) < 0 ||
-        graph_build(h->policy, &h->graph, &complaints) < 0) {
-        complaints_sort(&complaints);
-        return complain(&complaints);
-    }
-    for (size_t i = 0; i < LOG_LEVEL_N; i++)
-        if (str_equal(h->policy->supervisor.log_level, log_level_names[i]))
-            log_set_level((LogLevel)i);
-    HostCapacity capacity;
-    Error e = {0};
-    if (budget_host(&capacity) == 0 && budget_check(h->policy, &capacity, &e) < 0) {
-        fprintf(stderr, "%s: %s\n", h->options.config_dir, e.msg);
-        return EXIT_BAD_CONFIG;
-    }
-    return 0;
-}
-
-/* Limits that this host cannot hold are refused by name, all at once, before anything is started. */
-static int check_limits(const Host *h)
-{
-    _cleanup_complaints_ Complaints complaints = {0};
-    for (size_t i = 0; i < h->n_modules; i++) {
-        const ModulePolicy *p = h->policy->modules[i];
-        const char *why = NULL, *file;
-        unsigned line;
-        GroupLimits limits = generation_limits(&p->limits);
-        const char *key = cgroup_tree_refuses(h->ctx.tree, &limits, &why);
-        if (!key)
-            continue;
-        char full[64];
-        snprintf(full, sizeof full, "limits.%s", key);
-        policy_origin(p, full, &file, &line);
-        complaints_add(&complaints, file, line, full, "%s", why);
-    }
-    return complaints.n ? complain(&complaints) : 0;
-}
-
-static int fail(const Error *e)
-{
-    fprintf(stderr, "bulkheadd: %s\n", error_message(e));
-    return EXIT_FAILED;
-}
-
-static void raise_nofile(Host *h)
-{
-    struct rlimit l;
-    if (getrlimit(RLIMIT_NOFILE, &l) < 0)
-        return;
-    h->ctx.nofile_soft = l.rlim_cur;
-    h->ctx.nofile_hard = l.rlim_max;
-    l.rlim_cur = l.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &l);
-}
-
-static void make_modules(Host *h)
-{
-    h->n_modules = h->policy->n_modules;
-    h->modules = new0_array(Module, h->n_modules);
-    h->status = new0_array(NodeStatus, h->n_modules);
-    h->stopping = new0_array(bool, h->n_modules);
-    for (size_t i = 0; i < h->n_modules; i++) {
-        h->modules[i].ctx = &h->ctx;
-        h->modules[i].index = i;
-        h->modules[i].policy = h->policy->modules[i];
-    }
-}
-
-static int open_tree(Host *h, Error *e)
-{
-    _cleanup_(freep) char *name = xasprintf("bulkhead-%s", h->options.instance);
-    int r = cgroup_tree_open(name, &h->ctx.tree, e);
-    if (r == 0)
-        r = instance_record_root(&h->instance, cgroup_tree_root(h->ctx.tree), e);
-    return r;
-}
-
-static int open_kernel(Host *h, const Group *modules, Error *e)
-{
-    unsigned purged = 0;
-    const char *bpffs = h->options.bpffs_path;
-    int r =
-        bpffs ? kernel_purge_at(bpffs, h->options.instance, &purged, e) : kernel_purge(h->options.instance, &purged, e);
-    if (purged)
-        log_info("event=leftover-pins-removed pins=%u", purged);
-    KernelConfig config = {
-        .instance = h->options.instance,
-        .modules_id = group_id(modules),
-        .modules_level = cgroup_tree_level(h->ctx.tree) + 1,
-        .max_modules = h->n_modules,
-        .btf_path = h->options.btf_path,
-        .bpffs_path = h->options.bpffs_path,
-    };
-    if (r == 0)
-        r = kernel_open(&config, &h->ctx.kernel, e);
-    if (r < 0 && h->policy->supervisor.bpf == PART_OPTIONAL) {
-        log_warning(
-            "event=no-bpf reason=\"%s\": work is not counted, no drain, out-of-memory and denied calls are not named",
-            error_message(e));
-        *e = (Error){0};
-        return 0;
-    }
-    return r;
-}
-
-static int open_kernel_parts(Host *h, Error *e)
-{
-    Group *modules = NULL;
-    int r = group_ensure(h->ctx.tree, "modules", &modules, e);
-    if (r == 0)
-        r = leftovers_find(&h->ctx, h->policy, &h->leftovers, &h->n_leftovers, e);
-    if (r == 0)
-        r = open_kernel(h, modules, e);
-    group_close(modules);
-    if (r == 0)
-        r = view_open(h->instance.notify_path, &h->ctx.view, &h->ctx.root, e);
-    if (r == 0 && (h->ctx.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY)) < 0)
-        r = error_errno(e, -errno, "cannot open /dev/null");
-    return r;
-}
-
-static int open_loop(Host *h, Error *e)
+int host_open_loop(Host *h, Error *e)
 {
     sigset_t mask;
     sigemptyset(&mask);
@@ -391,51 +261,12 @@ static int open_loop(Host *h, Error *e)
     return r < 0 ? error_errno(e, r, "cannot make the event loop") : 0;
 }
 
-static int open_face(Host *h, Error *e)
+int host_watch_kernel(Host *h, Error *e)
 {
-    int r = 0;
-    if (h->ctx.kernel) {
-        r = sd_event_add_io(h->ctx.event, &h->ring, kernel_ring_fd(h->ctx.kernel), EPOLLIN, on_ring, h);
-        if (r < 0)
-            return error_errno(e, r, "cannot watch the kernel's ring");
-    }
-    ControlConfig config = {
-        .event = h->ctx.event,
-        .dirfd = h->instance.runtime_dir,
-        .instance = h->options.instance,
-        .version = BULKHEAD_VERSION,
-        .read_gid = h->policy->supervisor.read_gid,
-        .operate_gid = h->policy->supervisor.operate_gid,
-        .ops = &report_control_ops,
-        .host = h,
-    };
-    return control_open(&config, &h->control, e);
-}
-
-/* All the steps, in order; the exit status of the first that fails. */
-static int open_all(Host *h)
-{
-    Error e = {0};
-    if (geteuid() != 0) {
-        fprintf(stderr, "bulkheadd: must be run as root\n");
-        return EXIT_FAILED;
-    }
-    int code = open_policy(h);
-    if (code)
-        return code;
-    make_modules(h);
-    raise_nofile(h);
-    if (open_loop(h, &e) < 0 || instance_open(h->options.instance, &h->instance, &e) < 0)
-        return fail(&e);
-    h->ctx.runtime_dir = h->instance.runtime_dir;
-    h->ctx.notify_dir = h->instance.notify_dir;
-    h->ctx.logs_dir = h->instance.logs_dir;
-    if (open_tree(h, &e) < 0)
-        return fail(&e);
-    code = check_limits(h);
-    if (code)
-        return code;
-    return open_kernel_parts(h, &e) < 0 || open_face(h, &e) < 0 ? fail(&e) : 0;
+    if (!h->ctx.kernel)
+        return 0;
+    int r = sd_event_add_io(h->ctx.event, &h->ring, kernel_ring_fd(h->ctx.kernel), EPOLLIN, on_ring, h);
+    return r < 0 ? error_errno(e, r, "cannot watch the kernel's ring") : 0;
 }
 
 Host *host_new(const HostOptions *options, int *ret_exit)
@@ -456,7 +287,7 @@ Host *host_new(const HostOptions *options, int *ret_exit)
         .hooks = &run_hooks,
         .host = h,
     };
-    *ret_exit = open_all(h);
+    *ret_exit = open_host(h);
     if (*ret_exit) {
         host_free(h);
         return NULL;
@@ -467,7 +298,7 @@ Host *host_new(const HostOptions *options, int *ret_exit)
 int host_run(Host *h)
 {
     log_info("event=starting instance=%s modules=%zu cgroup=%s bpf=%s", h->options.instance, h->n_modules,
-             cgroup_tree_root_path(h->ctx.tree), h->ctx.kernel ? "yes" : "no");
+             h->ctx.tree ? cgroup_tree_root_path(h->ctx.tree) : "none", h->ctx.kernel ? "yes" : "no");
     if (h->n_leftovers == 0)
         begin_start_up(h);
     for (size_t i = 0; i < h->n_leftovers; i++)
@@ -480,8 +311,7 @@ int host_run(Host *h)
     return h->problem.code ? EXIT_FAILED : EXIT_DONE;
 }
 
-/* --- closing
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- closing --- */
 
 static void close_module(Host *h, Module *m)
 {
@@ -533,10 +363,13 @@ Host *host_free(Host *h)
     for (size_t i = 0; i < h->n_leftovers; i++)
         leftover_free(h->leftovers[i]);
     free(h->leftovers);
-    sd_event_source *sources[] = {h->pump, h->ring, h->sigterm, h->sigint, h->sighup, h->startup_timer, h->delay_timer};
+    sd_event_source *sources[] = {h->pump,   h->ring,          h->sigterm,     h->sigint,
+                                  h->sighup, h->startup_timer, h->delay_timer, h->orphans};
     for (size_t i = 0; i < ELEMENTS(sources); i++)
         sd_event_source_disable_unref(sources[i]);
     h->ctx.kernel = kernel_close(h->ctx.kernel);
+    if (h->orphans)
+        box_end_orphans();
     close_tree(h);
     fd_close(h->ctx.view);
     fd_close(h->ctx.root);

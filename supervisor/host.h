@@ -55,7 +55,7 @@ typedef struct Host {
     ControlReply **shutdown_replies; /* who waits for the end of all */
     size_t n_shutdown_replies;
 
-    sd_event_source *pump, *ring, *sigterm, *sigint, *sighup, *startup_timer, *delay_timer;
+    sd_event_source *pump, *ring, *sigterm, *sigint, *sighup, *startup_timer, *delay_timer, *orphans;
     bool pumping;
     bool starting;      /* start-up is not over */
     bool shutting_down; /* all goes down, in order */

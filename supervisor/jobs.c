@@ -26,8 +26,7 @@ void jobs_changed(Host *h)
     sd_event_source_set_enabled(h->pump, SD_EVENT_ONESHOT);
 }
 
-/* --- waiters ---------------------------------------------------------------------------------------------------------
- */
+/* --- waiters --- */
 
 static void wait_for(Host *h, size_t i, WaitFor what, ControlReply *reply)
 {
@@ -65,8 +64,7 @@ void jobs_answer_now(Host *h, ControlReply *reply)
     }
 }
 
-/* --- failure, recovery
- * ------------------------------------------------------------------------------------------------- */
+/* --- failure, recovery --- */
 
 static double random_unit(void)
 {
@@ -156,8 +154,7 @@ static void recover(Host *h, size_t i, bool success, uint64_t ready_usec)
     }
 }
 
-/* --- generations
- * ------------------------------------------------------------------------------------------------------- */
+/* --- generations --- */
 
 static bool known(const Host *h, const Module *m)
 {
@@ -277,8 +274,7 @@ static void generation_ended(Host *h, size_t i)
     }
 }
 
-/* --- the pump
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- the pump --- */
 
 static int on_delay(sd_event_source *s, uint64_t usec, void *userdata)
 {
@@ -391,8 +387,7 @@ static int on_pump(sd_event_source *s, void *userdata)
     return 0;
 }
 
-/* --- wishes
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- wishes --- */
 
 /* Wants one module up, which begins a new life for its recovery. */
 static void want_up(Host *h, size_t i)

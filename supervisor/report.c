@@ -56,8 +56,7 @@ const char *report_health(const Host *h, char **ret_reason)
     return health;
 }
 
-/* --- one module
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- one module --- */
 
 static json_t *work_json(const Module *m)
 {
@@ -104,14 +103,14 @@ static json_t *module_json(const Host *h, const Module *m)
     const Generation *g = m->generation;
     const Limits *l = &m->policy->limits;
     GroupStats s = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, UINT64_MAX};
-    bool has = g && g->leaf && group_read_stats(g->leaf, &s) == 0;
+    bool has = g && box_stats(g->leaf, &s) == 0;
     pid_t pid = shown_pid(m);
-    json_t *o = json_pack(
-        "{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "state", shown_state(h, m), "health",
-        "unknown", "generation", m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid",
-        pid ? json_integer(pid) : json_null(), "cgroup", text(g && g->leaf ? group_cgroup_path(g->leaf) : NULL),
-        "restarts", (json_int_t)m->restarts, "next_start_usec",
-        m->next_start ? json_integer((json_int_t)m->next_start) : json_null(), "work", work_json(m));
+    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "state", shown_state(h, m),
+                          "health", "unknown", "generation",
+                          m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid",
+                          pid ? json_integer(pid) : json_null(), "cgroup", text(g ? box_cgroup_path(g->leaf) : NULL),
+                          "restarts", (json_int_t)m->restarts, "next_start_usec",
+                          m->next_start ? json_integer((json_int_t)m->next_start) : json_null(), "work", work_json(m));
     json_object_set_new(o, "cpu",
                         json_pack("{s:o,s:o,s:o}", "usage_usec", number(s.cpu_usage_usec), "max", number(l->cpu_max),
                                   "throttled_usec", number(s.cpu_throttled_usec)));
@@ -142,8 +141,7 @@ static json_t *status(void *host, const char *name)
                      "uptime_usec", (json_int_t)(now_monotonic() - h->started), "modules", modules);
 }
 
-/* --- explain
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- explain --- */
 
 static json_t *waits_for(const Host *h, const Module *m)
 {
@@ -212,7 +210,7 @@ static json_t *explain(void *host, const char *name)
     const Generation *g = m->generation;
     Phase phase = g ? teardown_phase(g) : PHASE_N;
     GroupStats s;
-    bool has = g && g->leaf && group_read_stats(g->leaf, &s) == 0;
+    bool has = g && box_stats(g->leaf, &s) == 0;
     uint64_t in_flight = teardown_in_flight(m);
     json_t *o = json_pack("{s:s,s:s,s:I,s:o,s:s,s:o,s:o,s:o}", "module", name, "state", shown_state(h, m), "generation",
                           (json_int_t)m->last_generation, "since_usec",
@@ -235,8 +233,7 @@ static json_t *explain(void *host, const char *name)
     return o;
 }
 
-/* --- the rest of the face
- * ----------------------------------------------------------------------------------------------------- */
+/* --- the rest of the face --- */
 
 static void fill_module(const Host *h, const Module *m, ControlModule *ret)
 {
@@ -245,7 +242,7 @@ static void fill_module(const Host *h, const Module *m, ControlModule *ret)
         .name = module_name(m),
         .state = shown_state(h, m),
         .health = "unknown",
-        .cgroup = g && g->leaf ? group_cgroup_path(g->leaf) : NULL,
+        .cgroup = g ? box_cgroup_path(g->leaf) : NULL,
         .generation = m->last_generation,
         .restarts = m->restarts,
         .pid = shown_pid(m),
@@ -307,14 +304,14 @@ static int open_log(void *host, const char *name, const char **ret_kind, int *re
 static void kill_module(Host *h, Module *m, int sig, ControlReply *reply)
 {
     Generation *g = m->generation;
-    if (!g || !g->leaf || group_populated(g->leaf) <= 0) {
+    if (!g || box_populated(g->leaf) <= 0) {
         _cleanup_(freep) char *why =
             xasprintf("%s has no process to signal: it is %s", module_name(m), shown_state(h, m));
         control_reply_fail(reply, CONTROL_ERROR_FAILED, why);
         return;
     }
     /* A leaf is never launched into again, so that cgroup.kill is safe here; it alone outruns a fork bomb. */
-    int r = sig == SIGKILL ? group_kill(g->leaf) : group_signal(g->leaf, sig);
+    int r = sig == SIGKILL ? box_kill(g->leaf) : box_signal(g->leaf, sig);
     if (r < 0) {
         _cleanup_(freep) char *why = xasprintf("cannot signal %s: %s", module_name(m), strerror(-r));
         control_reply_fail(reply, CONTROL_ERROR_FAILED, why);

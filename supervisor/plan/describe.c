@@ -38,8 +38,7 @@ static size_t schedule_of(const Recovery *r, uint64_t delays[static PLAN_SCHEDUL
     return n;
 }
 
-/* --- JSON ----------------------------------------------------------------------------------------------------------
- */
+/* --- JSON --- */
 
 static json_t *number(uint64_t value)
 {
@@ -123,8 +122,7 @@ json_t *plan_describe(const Graph *g)
     return json_pack("{s:o, s:o}", "waves", waves, "modules", modules);
 }
 
-/* --- DOT -----------------------------------------------------------------------------------------------------------
- */
+/* --- DOT --- */
 
 static bool edges_contain(const Edges *e, size_t to)
 {
@@ -159,8 +157,7 @@ char *plan_dot(const Graph *g)
     return strbuf_take(&b);
 }
 
-/* --- text ----------------------------------------------------------------------------------------------------------
- */
+/* --- text --- */
 
 static void add_usec(StrBuf *b, uint64_t usec)
 {

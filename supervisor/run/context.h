@@ -14,6 +14,8 @@ typedef struct Module Module;
 typedef struct Generation Generation;
 
 typedef struct RunHooks {
+    /* Whether the pid is a child that some source of ours will reap. */
+    bool (*launched)(void *host, pid_t pid);
     /* The generation's lifecycle has moved on. */
     void (*changed)(void *host, Generation *g);
     /* The main process has ended; the cause is in g->exit. */
@@ -26,7 +28,7 @@ typedef struct RunHooks {
 typedef struct RunContext {
     sd_event *event;
     const char *instance;
-    CgroupTree *tree;
+    CgroupTree *tree;                      /* NULL where cgroups = optional and the host has none: see box.h */
     Kernel *kernel;                        /* NULL where bpf = optional and the kernel has none */
     int view, root;                        /* the modules' mount namespace and its root */
     int runtime_dir, notify_dir, logs_dir; /* /run/bulkhead/I, /run/bulkhead/I/notify, /var/log/bulkhead/I */

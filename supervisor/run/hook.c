@@ -19,7 +19,7 @@
 
 struct Hook {
     Generation *generation;
-    Group *group;
+    Box *box;
     HookFn fn;
     char *path;
     int report;
@@ -28,8 +28,14 @@ struct Hook {
     HookResult result;
     Error error;
     bool failed; /* could not be run: `error` says why */
-    sd_event_source *child, *report_source, *timer, *events;
+    sd_event_source *child, *report_source, *timer;
+    BoxWatch *watch;
 };
+
+pid_t hook_pid(const Hook *h)
+{
+    return h ? h->pid : 0;
+}
 
 char *hook_describe(const HookResult *r)
 {
@@ -41,17 +47,17 @@ char *hook_describe(const HookResult *r)
 }
 
 /* Everything in the leaf is dead or dying; removes it once it is empty. 1 = done, 0 = not empty yet. */
-static int clear_group(Hook *h)
+static int clear_box(Hook *h)
 {
-    if (!h->group)
+    if (!h->box)
         return 1;
-    if (group_populated(h->group) > 0)
+    if (box_populated(h->box) > 0)
         return 0;
     Error e = {0};
-    if (group_remove(h->group, &e) < 0)
+    if (box_remove(h->box, &e) < 0)
         run_event(h->generation->module->ctx, h->generation->module, h->generation->number, "cleanup-failed", NULL,
                   json_pack("{s:s}", "error", error_message(&e)));
-    h->group = group_close(h->group);
+    h->box = box_free(h->box);
     return 1;
 }
 
@@ -61,17 +67,17 @@ Hook *hook_free(Hook *h)
         return NULL;
     sd_event_source_disable_unref(h->report_source);
     sd_event_source_disable_unref(h->timer);
-    sd_event_source_disable_unref(h->events);
-    if (h->group) {
-        (void)group_kill(h->group);
+    h->watch = box_unwatch(h->watch);
+    if (h->box) {
+        (void)box_kill(h->box);
         /* A kill is quick; this path is taken only when a start is given up. Bounded, since D state exists. */
         if (h->pid > 0) {
             struct pollfd p = {.fd = sd_event_source_get_child_pidfd(h->child), .events = POLLIN};
             (void)poll(&p, 1, 1000);
             (void)waitpid(h->pid, NULL, WNOHANG);
         }
-        clear_group(h);
-        group_close(h->group);
+        clear_box(h);
+        box_free(h->box);
     }
     sd_event_source_disable_unref(h->child);
     fd_close(h->report);
@@ -91,13 +97,11 @@ static void finish(Hook *h)
     fn(g, failed ? NULL : &result, &error);
 }
 
-static int on_group_event(sd_event_source *s, const struct inotify_event *event, void *userdata)
+static void on_emptied(void *userdata)
 {
-    (void)s, (void)event;
     Hook *h = userdata;
-    if (clear_group(h))
+    if (clear_box(h))
         finish(h);
-    return 0;
 }
 
 /* The main process has been reaped: end what it left behind, then tell. */
@@ -115,15 +119,14 @@ static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
         h->result.signal = si->si_code == CLD_EXITED ? 0 : si->si_status;
     }
     h->timer = sd_event_source_disable_unref(h->timer);
-    if (clear_group(h)) {
+    if (clear_box(h)) {
         finish(h);
         return 0;
     }
-    _cleanup_(freep) char *path = group_events_path(h->group);
-    int r = sd_event_add_inotify(h->generation->module->ctx->event, &h->events, path, IN_MODIFY, on_group_event, h);
-    (void)group_kill(h->group);
-    if (r < 0 || group_populated(h->group) == 0)
-        (void)on_group_event(NULL, NULL, h);
+    int r = box_watch(h->box, on_emptied, h, &h->watch, NULL);
+    (void)box_kill(h->box);
+    if (r < 0 || box_populated(h->box) == 0)
+        on_emptied(h);
     return 0;
 }
 
@@ -145,21 +148,18 @@ static int on_timeout(sd_event_source *s, uint64_t usec, void *userdata)
     (void)s, (void)usec;
     Hook *h = userdata;
     h->result = (HookResult){.timed_out = true, .code = -1};
-    (void)group_kill(h->group);
+    (void)box_kill(h->box);
     return 0;
 }
 
-static int make_group(Hook *h, Error *e)
+static int make_box(Hook *h, Error *e)
 {
     Module *m = h->generation->module;
     _cleanup_(freep) char *path = xasprintf("modules/%s/check", module_name(m));
-    int r = group_create(m->ctx->tree, path, &h->group, e);
-    if (r < 0)
-        return r;
     GroupLimits limits = GROUP_LIMITS_NONE;
     limits.memory_max = MIN2(m->policy->limits.memory_max, HOOK_MEMORY_MAX);
     limits.pids_max = HOOK_PIDS_MAX;
-    return group_set_limits(h->group, &limits, e);
+    return box_new(m->ctx, path, &limits, &h->box, e);
 }
 
 static int launch(Hook *h, const HookRequest *q, Error *e)
@@ -169,10 +169,10 @@ static int launch(Hook *h, const HookRequest *q, Error *e)
     int r = output_open(m, &out, e);
     if (r < 0)
         return r;
-    _cleanup_strv_ char **env = spawn_environment(m, q->extra_environment);
+    _cleanup_strv_ char **env = spawn_environment(m, h->box, q->extra_environment);
     SpawnRequest request = {
         .module = m,
-        .group = h->group,
+        .box = h->box,
         .argv = q->argv,
         .envp = env,
         .output = out,
@@ -206,7 +206,7 @@ int hook_start(Generation *g, const HookRequest *q, HookFn fn, Error *e)
 {
     Hook *h = new0(Hook);
     *h = (Hook){.generation = g, .fn = fn, .report = -EBADF, .path = q->argv ? xstrdup(q->argv[0]) : NULL};
-    int r = make_group(h, e);
+    int r = make_box(h, e);
     if (r == 0)
         r = launch(h, q, e);
     if (r < 0) {

@@ -27,5 +27,7 @@ typedef struct HookRequest {
 int hook_start(Generation *g, const HookRequest *request, HookFn fn, Error *e);
 /* Gives up: kills it and forgets; fn is not called. NULL is fine. */
 Hook *hook_free(Hook *h);
+/* Its process, 0 = none. NULL is fine. */
+pid_t hook_pid(const Hook *h);
 /* "exit status 3", "killed by signal 9", "timed out": for people. Owned by the caller. */
 char *hook_describe(const HookResult *result);

@@ -41,7 +41,7 @@ Generation *generation_free(Generation *g)
     launch_free(g->launch);
     hook_free(g->hook);
     notify_free(g->notify);
-    group_close(g->leaf);
+    box_free(g->leaf);
     fd_close(g->pidfd);
     free(g->status_text);
     if (g->module->generation == g)

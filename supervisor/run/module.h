@@ -8,6 +8,7 @@
 
 #include "policies/policy.h"
 #include "supervisor/plan/recovery.h"
+#include "supervisor/run/box.h"
 #include "supervisor/run/context.h"
 #include "supervisor/run/lifecycle.h"
 
@@ -36,7 +37,7 @@ struct Generation {
     Module *module;
     uint64_t number;
     Lifecycle lifecycle;
-    Group *leaf;
+    Box *leaf;
     pid_t pid; /* main process, 0 = none yet; stays known after its end */
     int pidfd;
     bool main_alive;

@@ -26,21 +26,6 @@ struct Notify {
     bool refused; /* one event a generation is enough */
 };
 
-bool generation_contains(const Generation *g, pid_t pid)
-{
-    char path[32], text[8192];
-    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
-    if (!g->leaf || file_read(AT_FDCWD, path, text, sizeof text) < 0)
-        return false;
-    const char *line = str_starts(text, "0::") ? text : strstr(text, "\n0::");
-    if (!line)
-        return false;
-    line = strstr(line, "0::") + 3;
-    const char *leaf = group_cgroup_path(g->leaf);
-    size_t n = strlen(leaf);
-    return strncmp(line, leaf, n) == 0 && (line[n] == '\0' || line[n] == '\n' || line[n] == '/');
-}
-
 static void parse_line(const char *line, size_t n, NotifyMessage *m)
 {
     static const char status[] = "STATUS=", main_pid[] = "MAINPID=";
@@ -121,7 +106,7 @@ static int receive(Notify *n)
     pid_t pid = sender(&msg);
     if (msg.msg_flags & MSG_TRUNC) {
         refuse(n, pid, "datagram over 4096 bytes");
-    } else if (!generation_contains(n->generation, pid)) {
+    } else if (!box_contains(n->generation->leaf, pid)) {
         refuse(n, pid, "sender is not in the module's cgroup");
     } else if (size > 0) {
         NotifyMessage m;

@@ -28,6 +28,3 @@ const char *notify_variable(const Notify *n);
 void notify_flush(Notify *n);
 /* Closes and removes the socket; NULL is fine. */
 Notify *notify_free(Notify *n);
-
-/* Whether a process is in the generation's leaf or below it; false when it is gone. */
-bool generation_contains(const Generation *g, pid_t pid);

@@ -56,7 +56,7 @@ static void set_directories(char ***env, const char *name, const char *base, cha
     strbuf_done(&b);
 }
 
-char **spawn_environment(const Module *m, char *const *extra)
+char **spawn_environment(const Module *m, const Box *box, char *const *extra)
 {
     const ModulePolicy *p = m->policy;
     char **env = strv_copy(p->environment);
@@ -73,6 +73,8 @@ char **spawn_environment(const Module *m, char *const *extra)
     set_directories(&env, "LOGS_DIRECTORY", "/var/log", p->logs_directory);
     STRV_FOREACH (e, extra)
         strv_add(&env, *e);
+    if (box_mark(box))
+        strv_add(&env, box_mark(box));
     return env;
 }
 
@@ -82,13 +84,13 @@ static void close_all(int fds[static CG_N])
         fds[i] = fd_close(fds[i]);
 }
 
-static pid_t clone_child(const Group *group, bool into, int *ret_pidfd)
+static pid_t clone_child(const Box *box, bool into, int *ret_pidfd)
 {
     struct clone_args args = {
         .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (into ? CLONE_INTO_CGROUP : 0),
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
         .exit_signal = SIGCHLD,
-        .cgroup = into ? (uint64_t)group_dirfd(group) : 0,
+        .cgroup = into ? (uint64_t)group_dirfd(box_group(box)) : 0,
     };
     return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
@@ -99,6 +101,7 @@ static void fill(const SpawnRequest *r, ChildPlan *p)
     const Sandbox *s = &m->policy->sandbox;
     uint64_t bounding = bounding_set(s);
     *p = (ChildPlan){
+        .procs = {-EBADF, -EBADF, -EBADF, -EBADF, -EBADF},
         .view = m->ctx->view,
         .root = m->ctx->root,
         .stdio = {m->ctx->null_fd, r->output, r->error},
@@ -129,8 +132,9 @@ int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
 {
     ChildPlan plan;
     fill(r, &plan);
-    bool into = cgroup_tree_clone_into(r->module->ctx->tree);
-    int code = group_procs_fds(r->group, into, plan.procs, e);
+    CgroupTree *tree = r->module->ctx->tree;
+    bool into = tree && cgroup_tree_clone_into(tree);
+    int code = tree ? group_procs_fds(box_group(r->box), into, plan.procs, e) : 0;
     if (code < 0) {
         error_stage(e, "cgroup");
         return code;
@@ -144,7 +148,7 @@ int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
     }
     plan.report = pipe_fds[1];
     int pidfd = -EBADF;
-    pid_t pid = clone_child(r->group, into, &pidfd);
+    pid_t pid = clone_child(r->box, into, &pidfd);
     if (pid == 0)
         child_main(&plan);
     code = pid < 0 ? -errno : 0;

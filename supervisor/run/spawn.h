@@ -8,7 +8,7 @@
 
 typedef struct SpawnRequest {
     const Module *module;
-    const Group *group;
+    const Box *box;
     char *const *argv; /* NULL for a probe */
     char *const *envp;
     int output, error;          /* stdout and stderr, borrowed */
@@ -29,8 +29,8 @@ typedef struct Spawned {
 int spawn(const SpawnRequest *request, Spawned *ret, Error *e);
 
 /* The environment of a process of the module: the policy's, then PATH, HOME, USER, LOGNAME, SHELL and the directories'
- * variables where the policy does not set them, then `extra`. Owned by the caller. */
-char **spawn_environment(const Module *m, char *const *extra);
+ * variables where the policy does not set them, then `extra` and the box's mark. Owned by the caller. */
+char **spawn_environment(const Module *m, const Box *box, char *const *extra);
 
 /* Reads reports until end of file. 1 = the new program runs, 0 = call again when readable, negative = it failed, with
  * *e naming stage and reason ("exec: /usr/sbin/nginx: No such file or directory"). */

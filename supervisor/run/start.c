@@ -59,7 +59,7 @@ void generation_start_failed(Generation *g, const Error *e)
     generation_step(g, LIFECYCLE_EVENT_START_FAILED);
 }
 
-/* --- readiness --------------------------------------------------------------------------------------------------- */
+/* --- readiness --- */
 
 static void become_ready(Generation *g)
 {
@@ -129,13 +129,13 @@ static int on_other_main(sd_event_source *s, int fd, uint32_t events, void *user
 /* MAINPID=: another process of the leaf is the main one from now on. */
 static void replace_main(Generation *g, pid_t pid)
 {
-    if (pid == g->pid || !generation_contains(g, pid))
+    if (pid == g->pid || !box_contains(g->leaf, pid))
         return;
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (fd < 0)
         return;
     sd_event_source *source = NULL;
-    if (!generation_contains(g, pid) ||
+    if (!box_contains(g->leaf, pid) ||
         sd_event_add_io(g->module->ctx->event, &source, fd, EPOLLIN, on_other_main, g) < 0) {
         fd_close(fd);
         return;
@@ -148,7 +148,7 @@ static void replace_main(Generation *g, pid_t pid)
     g->pidfd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     g->main_alive = true;
     if (g->module->ctx->kernel)
-        (void)kernel_generation_main(g->module->ctx->kernel, group_id(g->leaf), pid);
+        (void)kernel_generation_main(g->module->ctx->kernel, box_id(g->leaf), pid);
 }
 
 static void on_notify(Generation *g, const NotifyMessage *m)
@@ -200,7 +200,7 @@ static void await_ready(Generation *g)
         generation_start_failed(g, &e);
 }
 
-/* --- the main process --------------------------------------------------------------------------------------------- */
+/* --- the main process --- */
 
 static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
 {
@@ -275,10 +275,10 @@ static int launch_main(Generation *g, Error *e)
         return r;
     }
     char *extra[] = {g->notify ? (char *)(uintptr_t)notify_variable(g->notify) : NULL, NULL};
-    _cleanup_strv_ char **env = spawn_environment(m, extra);
+    _cleanup_strv_ char **env = spawn_environment(m, g->leaf, extra);
     SpawnRequest request = {
         .module = m,
-        .group = g->leaf,
+        .box = g->leaf,
         .argv = m->policy->exec,
         .envp = env,
         .output = out,
@@ -293,7 +293,7 @@ static int launch_main(Generation *g, Error *e)
         return r;
     g->launch->ready_write = fd_close(g->launch->ready_write);
     if (m->ctx->kernel)
-        (void)kernel_generation_main(m->ctx->kernel, group_id(g->leaf), child.pid);
+        (void)kernel_generation_main(m->ctx->kernel, box_id(g->leaf), child.pid);
     return watch_child(g, &child, e);
 }
 
@@ -323,7 +323,7 @@ static void begin_launch(Generation *g)
         generation_start_failed(g, &e);
 }
 
-/* --- before the launch -------------------------------------------------------------------------------------------- */
+/* --- before the launch --- */
 
 static void on_start_pre(Generation *g, const HookResult *result, const Error *e)
 {
@@ -357,7 +357,7 @@ GroupLimits generation_limits(const Limits *l)
 /* The stable parent, once a module: its id keys the counters across generations. */
 static int make_parent(Module *m, Error *e)
 {
-    if (m->group)
+    if (m->group || !m->ctx->tree)
         return 0;
     _cleanup_(freep) char *path = xasprintf("modules/%s", module_name(m));
     int r = group_ensure(m->ctx->tree, path, &m->group, e);
@@ -378,14 +378,11 @@ static int make_leaf(Generation *g, Error *e)
     if (r < 0)
         return r;
     _cleanup_(freep) char *path = xasprintf("modules/%s/%llu", module_name(m), (unsigned long long)g->number);
-    r = group_create(m->ctx->tree, path, &g->leaf, e);
-    if (r < 0)
-        return r;
     GroupLimits limits = generation_limits(&m->policy->limits);
-    r = group_set_limits(g->leaf, &limits, e);
+    r = box_new(m->ctx, path, &limits, &g->leaf, e);
     if (r < 0 || !m->ctx->kernel)
         return r;
-    r = kernel_generation_add(m->ctx->kernel, group_id(g->leaf), group_id(m->group), g->number, e);
+    r = kernel_generation_add(m->ctx->kernel, box_id(g->leaf), group_id(m->group), g->number, e);
     g->registered = r == 0;
     return r;
 }

@@ -29,7 +29,7 @@ static Module *wrap(RunContext *ctx, const ModulePolicy *policy, const char *nam
     m->policy = policy ? policy : orphan_policy(name);
     m->last_generation = number - 1;
     Generation *g = generation_new(m);
-    g->leaf = leaf;
+    g->leaf = box_wrap(ctx, leaf);
     g->lifecycle = (Lifecycle){.state = LIFECYCLE_DRAINING, .intentional = true};
     return m;
 }

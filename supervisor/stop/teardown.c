@@ -29,7 +29,8 @@ struct Teardown {
     void (*finished)(Generation *g);
     Drain drain;
     uint64_t last_in_flight;
-    sd_event_source *drain_timer, *stop_timer, *kill_timer, *populated;
+    sd_event_source *drain_timer, *stop_timer, *kill_timer;
+    BoxWatch *watch;
     bool signalled_rest, killed, timed_out, stuck, gone;
 };
 
@@ -48,7 +49,7 @@ static void done(Teardown *t, Phase phase, PhaseStatus status, const Error *e)
     (void)phases_done(&t->phases, phase, status, e);
 }
 
-/* --- 1 to 3: stop watching, gate, drain --------------------------------------------------------------------------- */
+/* --- 1 to 3: stop watching, gate, drain --- */
 
 static PhaseStatus begin_controllers(void *userdata, Error *e)
 {
@@ -98,7 +99,7 @@ static void say_progress(Teardown *t, const char *name)
 static PhaseStatus take_drain_step(Teardown *t, Error *e)
 {
     t->last_in_flight = teardown_in_flight(module(t));
-    if (!t->generation->main_alive && t->last_in_flight > 0 && group_populated(t->generation->leaf) == 0)
+    if (!t->generation->main_alive && t->last_in_flight > 0 && box_populated(t->generation->leaf) == 0)
         t->last_in_flight = 0; /* nobody is left who could finish it */
     DrainStep step = drain_step(&t->drain, now_monotonic(), t->last_in_flight);
     if (step.warn)
@@ -167,7 +168,7 @@ static PhaseStatus begin_drain(void *userdata, Error *e)
     return take_drain_step(t, e);
 }
 
-/* --- 4, 5: input, connections ------------------------------------------------------------------------------------- */
+/* --- 4, 5: input, connections --- */
 
 static PhaseStatus begin_io(void *userdata, Error *e)
 {
@@ -187,17 +188,15 @@ static PhaseStatus begin_connection(void *userdata, Error *e)
     return PHASE_SKIPPED;
 }
 
-/* --- 6: the processes --------------------------------------------------------------------------------------------- */
+/* --- 6: the processes --- */
 
 static void processes_gone(Teardown *t);
 
-static int on_populated(sd_event_source *s, const struct inotify_event *ev, void *userdata)
+static void on_emptied(void *userdata)
 {
-    (void)s, (void)ev;
     Teardown *t = userdata;
-    if (!t->generation->main_alive && group_populated(t->generation->leaf) == 0)
+    if (!t->generation->main_alive && box_populated(t->generation->leaf) == 0)
         processes_gone(t);
-    return 0;
 }
 
 /* The pids that a kill did not end, for the error. */
@@ -205,7 +204,7 @@ static void name_survivors(const Teardown *t, Error *e)
 {
     _cleanup_(freep) pid_t *pids = NULL;
     size_t n = 0;
-    if (group_pids(t->generation->leaf, &pids, &n) < 0)
+    if (box_pids(t->generation->leaf, &pids, &n) < 0)
         n = 0;
     StrBuf b = STRBUF_NULL;
     for (size_t i = 0; i < n && i < 8; i++)
@@ -230,11 +229,11 @@ static void kill_all(Teardown *t)
         return;
     t->killed = true;
     t->stop_timer = sd_event_source_disable_unref(t->stop_timer);
-    int r = group_kill(t->generation->leaf);
+    int r = box_kill(t->generation->leaf);
     event(t, "killed", r < 0 ? json_pack("{s:s}", "error", strerror(-r)) : NULL);
     (void)sd_event_add_time_relative(module(t)->ctx->event, &t->kill_timer, CLOCK_MONOTONIC, KILL_USEC, 0,
                                      on_kill_timeout, t);
-    (void)on_populated(NULL, NULL, t);
+    on_emptied(t);
 }
 
 static int on_stop_timeout(sd_event_source *s, uint64_t usec, void *userdata)
@@ -260,7 +259,7 @@ static void signal_rest(Teardown *t)
     if (t->signalled_rest || t->killed)
         return;
     t->signalled_rest = true;
-    int n = group_signal(t->generation->leaf, module(t)->policy->stop_signal);
+    int n = box_signal(t->generation->leaf, module(t)->policy->stop_signal);
     event(t, "signalled-rest", json_pack("{s:i}", "processes", n));
 }
 
@@ -269,17 +268,14 @@ static PhaseStatus begin_process(void *userdata, Error *e)
     Teardown *t = userdata;
     Generation *g = t->generation;
     RunContext *ctx = module(t)->ctx;
-    if (!g->leaf || (!g->main_alive && group_populated(g->leaf) == 0)) {
+    if (!g->leaf || (!g->main_alive && box_populated(g->leaf) == 0)) {
         if (g->leaf && g->pid > 0)
             processes_gone(t);
         else
             error_set(e, 0, "no process was started");
         return g->leaf && g->pid > 0 ? PHASE_PENDING : PHASE_SKIPPED;
     }
-    _cleanup_(freep) char *path = group_events_path(g->leaf);
-    int r = sd_event_add_inotify(ctx->event, &t->populated, path, IN_MODIFY, on_populated, t);
-    if (r < 0) {
-        error_errno(e, r, "cannot watch %s", path);
+    if (box_watch(g->leaf, on_emptied, t, &t->watch, e) < 0) {
         kill_all(t);
         return PHASE_FAILED;
     }
@@ -292,7 +288,7 @@ static PhaseStatus begin_process(void *userdata, Error *e)
     else if (!g->main_alive)
         signal_rest(t);
     /* It may have emptied before the watch was there. */
-    (void)on_populated(NULL, NULL, t);
+    on_emptied(t);
     return PHASE_PENDING;
 }
 
@@ -358,7 +354,7 @@ static void processes_gone(Teardown *t)
     t->gone = true;
     t->stop_timer = sd_event_source_disable_unref(t->stop_timer);
     t->kill_timer = sd_event_source_disable_unref(t->kill_timer);
-    t->populated = sd_event_source_disable_unref(t->populated);
+    t->watch = box_unwatch(t->watch);
     notify_flush(t->generation->notify);
     if (module(t)->policy->exec_stop_post && !t->generation->hook)
         start_stop_post(t);
@@ -366,8 +362,7 @@ static void processes_gone(Teardown *t)
         end_process(t);
 }
 
-/* --- 7 to 10: what it left in the kernel and on disk ---------------------------------------------------------------
- */
+/* --- 7 to 10: what it left in the kernel and on disk --- */
 
 static PhaseStatus begin_network(void *userdata, Error *e)
 {
@@ -378,7 +373,7 @@ static PhaseStatus begin_network(void *userdata, Error *e)
         return PHASE_SKIPPED;
     }
     g->registered = false;
-    int r = kernel_generation_remove(module(t)->ctx->kernel, group_id(g->leaf));
+    int r = kernel_generation_remove(module(t)->ctx->kernel, box_id(g->leaf));
     if (r < 0) {
         error_errno(e, r, "cannot remove it from the map of exits");
         return PHASE_FAILED;
@@ -410,15 +405,15 @@ static PhaseStatus begin_cgroup(void *userdata, Error *e)
         return PHASE_SKIPPED;
     }
     GroupStats s;
-    if (group_read_stats(g->leaf, &s) == 0) {
+    if (box_stats(g->leaf, &s) == 0) {
         if (s.memory_oom_kills != UINT64_MAX)
             module(t)->oom_kills += s.memory_oom_kills;
         event(t, "statistics",
               json_pack("{s:I,s:I}", "cpu_usage_usec", (json_int_t)s.cpu_usage_usec, "memory_peak",
                         (json_int_t)(s.memory_peak == UINT64_MAX ? 0 : s.memory_peak)));
     }
-    int r = group_remove(g->leaf, e);
-    g->leaf = group_close(g->leaf);
+    int r = box_remove(g->leaf, e);
+    g->leaf = box_free(g->leaf);
     return r < 0 ? PHASE_FAILED : PHASE_OK;
 }
 
@@ -431,8 +426,7 @@ static PhaseStatus begin_events(void *userdata, Error *e)
     return PHASE_OK;
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------------------
- */
+/* --- the whole --- */
 
 static void on_ended(void *userdata, Phase phase, const PhaseResult *r)
 {
@@ -506,10 +500,10 @@ void teardown_main_exited(Generation *g)
     if (t->phases.current == PHASE_DRAIN) {
         ask_drain(t);
     } else if (t->phases.current == PHASE_PROCESS && !t->generation->hook) {
-        if (group_populated(g->leaf) > 0)
+        if (box_populated(g->leaf) > 0)
             signal_rest(t);
         else
-            (void)on_populated(NULL, NULL, t);
+            on_emptied(t);
     }
 }
 

@@ -24,7 +24,7 @@ static void take_record(const Generation *g, LastExit *x)
 {
     struct exit_entry r;
     Kernel *k = g->module->ctx->kernel;
-    if (!k || !g->registered || kernel_exit(k, group_id(g->leaf), &r) < 0)
+    if (!k || !g->registered || kernel_exit(k, box_id(g->leaf), &r) < 0)
         return;
     if (!g->wait_code && r.exit_nsec) {
         x->signal = r.exit_code & 0x7f;
@@ -50,7 +50,7 @@ static void take_record(const Generation *g, LastExit *x)
 static void take_statistics(const Generation *g, LastExit *x)
 {
     GroupStats s;
-    if (g->module->ctx->kernel || x->signal != SIGKILL || !g->leaf || group_read_stats(g->leaf, &s) < 0)
+    if (g->module->ctx->kernel || x->signal != SIGKILL || box_stats(g->leaf, &s) < 0)
         return;
     x->oom = s.memory_oom_kills != UINT64_MAX && s.memory_oom_kills > 0;
 }

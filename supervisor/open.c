@@ -1,0 +1,250 @@
+/* See open.h. A list of steps, each of which leaves the host in a state that host_free() can undo. */
+#include "supervisor/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "supervisor/plan/budget.h"
+#include "supervisor/report.h"
+#include "supervisor/run/start.h"
+#include "supervisor/run/view.h"
+#include "supervisor/stop/leftovers.h"
+
+static int complain(const Complaints *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        _cleanup_(freep) char *line = complaint_format(&c->items[i]);
+        fprintf(stderr, "%s\n", line);
+    }
+    return EXIT_BAD_CONFIG;
+}
+
+static int open_policy(Host *h)
+{
+    _cleanup_complaints_ Complaints complaints = {0};
+    _cleanup_(freep) char *shared = NULL;
+    (void)policy_shared_dir(&shared);
+    if (policy_load(h->options.config_dir, shared, &h->policy, &complaints) < 0 ||
+        graph_build(h->policy, &h->graph, &complaints) < 0) {
+        complaints_sort(&complaints);
+        return complain(&complaints);
+    }
+    for (size_t i = 0; i < LOG_LEVEL_N; i++)
+        if (str_equal(h->policy->supervisor.log_level, log_level_names[i]))
+            log_set_level((LogLevel)i);
+    HostCapacity capacity;
+    Error e = {0};
+    if (budget_host(&capacity) == 0 && budget_check(h->policy, &capacity, &e) < 0) {
+        fprintf(stderr, "%s: %s\n", h->options.config_dir, e.msg);
+        return EXIT_BAD_CONFIG;
+    }
+    return 0;
+}
+
+/* Without a cgroup tree no limit of it can hold; the first that is asked for. */
+static const char *refused_without_cgroups(const GroupLimits *l, const char **ret_why)
+{
+    *ret_why = "cannot hold: this host has no writable cgroup tree (take it out, or make the tree writable)";
+    return l->cpu_max != UINT64_MAX           ? "cpu_max"
+           : l->cpu_weight                    ? "cpu_weight"
+           : l->cpus                          ? "cpus"
+           : l->memory_max != UINT64_MAX      ? "memory_max"
+           : l->memory_high != UINT64_MAX     ? "memory_high"
+           : l->memory_swap_max != UINT64_MAX ? "memory_swap_max"
+           : l->oom_group                     ? "oom_group"
+           : l->pids_max != UINT64_MAX        ? "pids_max"
+                                              : NULL;
+}
+
+/* Takes one limit out again, so that the next one that is refused can be asked for. */
+static void clear_limit(GroupLimits *l, const char *key)
+{
+    const GroupLimits none = GROUP_LIMITS_NONE;
+    if (str_equal(key, "cpu_max"))
+        l->cpu_max = none.cpu_max;
+    else if (str_equal(key, "cpu_weight"))
+        l->cpu_weight = none.cpu_weight;
+    else if (str_equal(key, "cpus"))
+        l->cpus = none.cpus;
+    else if (str_equal(key, "memory_max"))
+        l->memory_max = none.memory_max;
+    else if (str_equal(key, "memory_high"))
+        l->memory_high = none.memory_high;
+    else if (str_equal(key, "memory_swap_max"))
+        l->memory_swap_max = none.memory_swap_max;
+    else if (str_equal(key, "oom_group"))
+        l->oom_group = none.oom_group;
+    else
+        l->pids_max = none.pids_max;
+}
+
+static void complain_of_limits(const Host *h, const ModulePolicy *p, Complaints *complaints)
+{
+    GroupLimits limits = generation_limits(&p->limits);
+    for (;;) {
+        const char *why = NULL, *file;
+        unsigned line;
+        const char *key =
+            h->ctx.tree ? cgroup_tree_refuses(h->ctx.tree, &limits, &why) : refused_without_cgroups(&limits, &why);
+        if (!key)
+            return;
+        char full[64];
+        snprintf(full, sizeof full, "limits.%s", key);
+        policy_origin(p, full, &file, &line);
+        complaints_add(complaints, file, line, full, "%s", why);
+        clear_limit(&limits, key);
+    }
+}
+
+/* Limits that this host cannot hold are refused by name, all at once, before anything is started. */
+static int check_limits(const Host *h)
+{
+    _cleanup_complaints_ Complaints complaints = {0};
+    for (size_t i = 0; i < h->n_modules; i++)
+        complain_of_limits(h, h->policy->modules[i], &complaints);
+    return complaints.n ? complain(&complaints) : 0;
+}
+
+static int fail(const Error *e)
+{
+    fprintf(stderr, "bulkheadd: %s\n", error_message(e));
+    return EXIT_FAILED;
+}
+
+static void raise_nofile(Host *h)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+        return;
+    h->ctx.nofile_soft = l.rlim_cur;
+    h->ctx.nofile_hard = l.rlim_max;
+    l.rlim_cur = l.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &l);
+}
+
+static void make_modules(Host *h)
+{
+    h->n_modules = h->policy->n_modules;
+    h->modules = new0_array(Module, h->n_modules);
+    h->status = new0_array(NodeStatus, h->n_modules);
+    h->stopping = new0_array(bool, h->n_modules);
+    for (size_t i = 0; i < h->n_modules; i++) {
+        h->modules[i].ctx = &h->ctx;
+        h->modules[i].index = i;
+        h->modules[i].policy = h->policy->modules[i];
+    }
+}
+
+static int open_tree(Host *h, Error *e)
+{
+    _cleanup_(freep) char *name = xasprintf("bulkhead-%s", h->options.instance);
+    int r = cgroup_tree_open(name, &h->ctx.tree, e);
+    if (r == 0)
+        return instance_record_root(&h->instance, cgroup_tree_root(h->ctx.tree), e);
+    if (h->policy->supervisor.cgroups != PART_OPTIONAL)
+        return r;
+    log_warning("event=no-cgroups reason=\"%s\": no limits, nothing is counted, processes are held by session and mark",
+                error_message(e));
+    *e = (Error){0};
+    return box_adopt_orphans(&h->ctx, &h->orphans, e);
+}
+
+static int open_kernel(Host *h, const Group *modules, Error *e)
+{
+    unsigned purged = 0;
+    const char *bpffs = h->options.bpffs_path;
+    int r =
+        bpffs ? kernel_purge_at(bpffs, h->options.instance, &purged, e) : kernel_purge(h->options.instance, &purged, e);
+    if (purged)
+        log_info("event=leftover-pins-removed pins=%u", purged);
+    KernelConfig config = {
+        .instance = h->options.instance,
+        .modules_id = group_id(modules),
+        .modules_level = cgroup_tree_level(h->ctx.tree) + 1,
+        .max_modules = h->n_modules,
+        .btf_path = h->options.btf_path,
+        .bpffs_path = h->options.bpffs_path,
+    };
+    if (r == 0)
+        r = kernel_open(&config, &h->ctx.kernel, e);
+    if (r < 0 && h->policy->supervisor.bpf == PART_OPTIONAL) {
+        log_warning(
+            "event=no-bpf reason=\"%s\": work is not counted, no drain, out-of-memory and denied calls are not named",
+            error_message(e));
+        *e = (Error){0};
+        return 0;
+    }
+    return r;
+}
+
+static int open_in_tree(Host *h, Error *e)
+{
+    Group *modules = NULL;
+    int r = group_ensure(h->ctx.tree, "modules", &modules, e);
+    if (r == 0)
+        r = leftovers_find(&h->ctx, h->policy, &h->leftovers, &h->n_leftovers, e);
+    if (r == 0)
+        r = open_kernel(h, modules, e);
+    group_close(modules);
+    return r;
+}
+
+static int open_kernel_parts(Host *h, Error *e)
+{
+    int r = h->ctx.tree ? open_in_tree(h, e) : 0;
+    if (!h->ctx.tree && h->policy->supervisor.bpf == PART_REQUIRED)
+        r = error_set(
+            e, -ENOTSUP,
+            "without cgroups there is nothing bpf could count by (bpf = optional in [supervisor] goes without)");
+    if (r == 0)
+        r = view_open(h->instance.notify_path, &h->ctx.view, &h->ctx.root, e);
+    if (r == 0 && (h->ctx.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY)) < 0)
+        r = error_errno(e, -errno, "cannot open /dev/null");
+    return r;
+}
+
+static int open_face(Host *h, Error *e)
+{
+    ControlConfig config = {
+        .event = h->ctx.event,
+        .dirfd = h->instance.runtime_dir,
+        .instance = h->options.instance,
+        .version = BULKHEAD_VERSION,
+        .read_gid = h->policy->supervisor.read_gid,
+        .operate_gid = h->policy->supervisor.operate_gid,
+        .ops = &report_control_ops,
+        .host = h,
+    };
+    return control_open(&config, &h->control, e);
+}
+
+/* All the steps, in order; the exit status of the first that fails. */
+int open_host(Host *h)
+{
+    Error e = {0};
+    if (geteuid() != 0) {
+        fprintf(stderr, "bulkheadd: must be run as root\n");
+        return EXIT_FAILED;
+    }
+    int code = open_policy(h);
+    if (code)
+        return code;
+    make_modules(h);
+    raise_nofile(h);
+    if (host_open_loop(h, &e) < 0 || instance_open(h->options.instance, &h->instance, &e) < 0)
+        return fail(&e);
+    h->ctx.runtime_dir = h->instance.runtime_dir;
+    h->ctx.notify_dir = h->instance.notify_dir;
+    h->ctx.logs_dir = h->instance.logs_dir;
+    if (open_tree(h, &e) < 0)
+        return fail(&e);
+    code = check_limits(h);
+    if (code)
+        return code;
+    return open_kernel_parts(h, &e) < 0 || host_watch_kernel(h, &e) < 0 || open_face(h, &e) < 0 ? fail(&e) : 0;
+}

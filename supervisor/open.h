@@ -1,0 +1,13 @@
+/* From options to a host that is ready to run: the policy, the instance, the cgroup tree, the kernel's programs, the
+ * modules' view, the face. */
+#pragma once
+
+#include "supervisor/host.h"
+
+/* 0, or the exit status of the first step that failed; its reason is on stderr then, one line (all complaints of a bad
+ * configuration). The host holds what was opened, for host_free(). */
+int open_host(Host *h);
+
+/* host.c: the loop with its signals, before anything is forked; the kernel's ring. */
+int host_open_loop(Host *h, Error *e);
+int host_watch_kernel(Host *h, Error *e);

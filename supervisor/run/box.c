@@ -1,0 +1,295 @@
+/* See box.h. */
+#include "supervisor/run/box.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/str.h"
+
+#define LOOK_USEC       (50 * USEC_PER_MSEC)
+#define ENVIRONMENT_MAX (4u << 20)
+
+struct Box {
+    RunContext *ctx;
+    Group *group;
+    char *mark; /* without a group */
+};
+
+struct BoxWatch {
+    BoxFn fn;
+    void *userdata;
+    sd_event_source *source;
+};
+
+int box_new(RunContext *ctx, const char *path, const GroupLimits *limits, Box **ret, Error *e)
+{
+    Box *b = new0(Box);
+    b->ctx = ctx;
+    int r = 0;
+    if (!ctx->tree)
+        b->mark = xasprintf("BULKHEAD_BOX=%s/%s", ctx->instance, path);
+    else
+        r = group_create(ctx->tree, path, &b->group, e);
+    if (r == 0 && b->group && (r = group_set_limits(b->group, limits, e)) < 0)
+        (void)group_remove(b->group, NULL);
+    if (r < 0) {
+        box_free(b);
+        return r;
+    }
+    *ret = b;
+    return 0;
+}
+
+Box *box_wrap(RunContext *ctx, Group *group)
+{
+    Box *b = new0(Box);
+    *b = (Box){.ctx = ctx, .group = group};
+    return b;
+}
+
+int box_remove(Box *b, Error *e)
+{
+    if (b->group)
+        return group_remove(b->group, e);
+    return box_populated(b) ? error_set(e, -EBUSY, "it still has processes") : 0;
+}
+
+Box *box_free(Box *b)
+{
+    if (!b)
+        return NULL;
+    group_close(b->group);
+    free(b->mark);
+    free(b);
+    return NULL;
+}
+
+Group *box_group(const Box *b)
+{
+    return b ? b->group : NULL;
+}
+
+uint64_t box_id(const Box *b)
+{
+    return b && b->group ? group_id(b->group) : 0;
+}
+
+const char *box_cgroup_path(const Box *b)
+{
+    return b && b->group ? group_cgroup_path(b->group) : NULL;
+}
+
+const char *box_mark(const Box *b)
+{
+    return b->mark;
+}
+
+/* --- membership --- */
+
+static bool has_mark(pid_t pid, const char *mark)
+{
+    char path[32];
+    _cleanup_(freep) char *text = NULL;
+    size_t size = 0, n = strlen(mark) + 1;
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    if (file_read_all(AT_FDCWD, path, ENVIRONMENT_MAX, &text, &size) < 0)
+        return false;
+    for (size_t i = 0; i < size; i += strlen(text + i) + 1)
+        if (size - i >= n && memcmp(text + i, mark, n) == 0)
+            return true;
+    return false;
+}
+
+static bool in_cgroup(pid_t pid, const char *group)
+{
+    char path[32], text[8192];
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
+    if (file_read(AT_FDCWD, path, text, sizeof text) < 0)
+        return false;
+    const char *line = str_starts(text, "0::") ? text : strstr(text, "\n0::");
+    if (!line)
+        return false;
+    line = strstr(line, "0::") + 3;
+    size_t n = strlen(group);
+    return strncmp(line, group, n) == 0 && (line[n] == '\0' || line[n] == '\n' || line[n] == '/');
+}
+
+bool box_contains(const Box *b, pid_t pid)
+{
+    if (!b || pid <= 0)
+        return false;
+    return b->group ? in_cgroup(pid, group_cgroup_path(b->group)) : has_mark(pid, b->mark);
+}
+
+/* Without a cgroup: every live process with the mark. A zombie has no environment any more, so it does not count. */
+static int marked_pids(const Box *b, pid_t **ret, size_t *ret_n)
+{
+    DIR *d = opendir("/proc");
+    if (!d)
+        return -errno;
+    for (struct dirent *e; (e = readdir(d));) {
+        uint64_t pid;
+        if (parse_u64(e->d_name, &pid) == 0 && has_mark((pid_t)pid, b->mark))
+            ARRAY_PUSH(*ret, *ret_n) = (pid_t)pid;
+    }
+    closedir(d);
+    return 0;
+}
+
+int box_pids(const Box *b, pid_t **ret, size_t *ret_n)
+{
+    *ret = NULL;
+    *ret_n = 0;
+    return b->group ? group_pids(b->group, ret, ret_n) : marked_pids(b, ret, ret_n);
+}
+
+int box_populated(const Box *b)
+{
+    if (!b)
+        return 0;
+    if (b->group)
+        return group_populated(b->group);
+    _cleanup_(freep) pid_t *pids = NULL;
+    size_t n;
+    int r = box_pids(b, &pids, &n);
+    return r < 0 ? r : n > 0;
+}
+
+int box_signal(Box *b, int sig)
+{
+    if (b->group)
+        return group_signal(b->group, sig);
+    _cleanup_(freep) pid_t *pids = NULL;
+    size_t n;
+    int r = box_pids(b, &pids, &n), count = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        count += kill(pids[i], sig) == 0;
+    return r < 0 ? r : count;
+}
+
+int box_kill(Box *b)
+{
+    if (b->group)
+        return group_kill(b->group);
+    /* Who forks between the look and the kill is found by the next look; bounded, since a fork bomb always wins this.
+     */
+    for (int round = 0; round < 100; round++) {
+        int n = box_signal(b, SIGKILL);
+        if (n <= 0)
+            return n;
+    }
+    return 0;
+}
+
+int box_stats(const Box *b, GroupStats *ret)
+{
+    return b && b->group ? group_read_stats(b->group, ret) : -ENODATA;
+}
+
+/* --- waiting --- */
+
+static int on_inotify(sd_event_source *s, const struct inotify_event *event, void *userdata)
+{
+    (void)s, (void)event;
+    BoxWatch *w = userdata;
+    w->fn(w->userdata);
+    return 0;
+}
+
+static int on_look(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    (void)usec;
+    BoxWatch *w = userdata;
+    if (sd_event_source_set_time_relative(s, LOOK_USEC) >= 0)
+        (void)sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+    w->fn(w->userdata); /* last: it may release the watch */
+    return 0;
+}
+
+int box_watch(Box *b, BoxFn fn, void *userdata, BoxWatch **ret, Error *e)
+{
+    BoxWatch *w = new0(BoxWatch);
+    *w = (BoxWatch){.fn = fn, .userdata = userdata};
+    int r;
+    if (b->group) {
+        _cleanup_(freep) char *path = group_events_path(b->group);
+        r = sd_event_add_inotify(b->ctx->event, &w->source, path, IN_MODIFY, on_inotify, w);
+    } else {
+        r = sd_event_add_time_relative(b->ctx->event, &w->source, CLOCK_MONOTONIC, LOOK_USEC, 0, on_look, w);
+    }
+    if (r < 0) {
+        free(w);
+        return error_errno(e, r, "cannot watch for the end of its processes");
+    }
+    *ret = w;
+    return 0;
+}
+
+BoxWatch *box_unwatch(BoxWatch *w)
+{
+    if (w)
+        sd_event_source_disable_unref(w->source);
+    free(w);
+    return NULL;
+}
+
+/* --- orphans --- */
+
+static int children(pid_t **ret, size_t *ret_n)
+{
+    char path[64], *save = NULL;
+    _cleanup_(freep) char *text = NULL;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)gettid());
+    int r = file_read_all(AT_FDCWD, path, ENVIRONMENT_MAX, &text, NULL);
+    for (char *word = r < 0 ? NULL : strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save))
+        ARRAY_PUSH(*ret, *ret_n) = (pid_t)strtol(word, NULL, 10);
+    return r;
+}
+
+/* What we launched is reaped by its own source; everything else was reparented to us and is nobody's. */
+static int on_sigchld(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+    (void)s, (void)si;
+    RunContext *ctx = userdata;
+    _cleanup_(freep) pid_t *pids = NULL;
+    size_t n = 0;
+    if (children(&pids, &n) < 0)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (!ctx->hooks->launched(ctx->host, pids[i]))
+            (void)waitpid(pids[i], NULL, WNOHANG);
+    return 0;
+}
+
+int box_adopt_orphans(RunContext *ctx, sd_event_source **ret, Error *e)
+{
+    int r = prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? -errno : 0;
+    if (r == 0)
+        r = sd_event_add_signal(ctx->event, ret, SIGCHLD, on_sigchld, ctx);
+    return r < 0 ? error_errno(e, r, "cannot become the reaper of orphans") : 0;
+}
+
+void box_end_orphans(void)
+{
+    for (int round = 0; round < 50; round++) {
+        _cleanup_(freep) pid_t *pids = NULL;
+        size_t n = 0;
+        if (children(&pids, &n) < 0 || n == 0)
+            return;
+        for (size_t i = 0; i < n; i++) {
+            (void)kill(pids[i], SIGKILL);
+            (void)waitpid(pids[i], NULL, WNOHANG);
+        }
+        (void)poll(NULL, 0, 20);
+    }
+}
