@@ -276,6 +276,12 @@ static json_t *plan(void *host)
     return plan_describe(h->graph);
 }
 
+static char *plan_for_people(void *host)
+{
+    Host *h = host;
+    return plan_text(h->graph);
+}
+
 static char *dot(void *host)
 {
     Host *h = host;
@@ -368,6 +374,7 @@ const ControlOps report_control_ops = {
     .status = status,
     .explain = explain,
     .plan = plan,
+    .plan_text = plan_for_people,
     .dot = dot,
     .events = events,
     .open_log = open_log,

@@ -28,6 +28,7 @@ static const Need needs[] = {
     {"GetStatus", ACCESS_READ},
     {"Explain", ACCESS_READ},
     {"GetPlan", ACCESS_READ},
+    {"GetPlanText", ACCESS_READ},
     {"GetGraph", ACCESS_READ},
     {"GetEvents", ACCESS_READ},
     {"OpenLog", ACCESS_READ},

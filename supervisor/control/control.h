@@ -74,6 +74,7 @@ typedef struct ControlOps {
     json_t *(*status)(void *host, const char *name); /* DESIGN §9's document; NULL name = all */
     json_t *(*explain)(void *host, const char *name);
     json_t *(*plan)(void *host);                   /* the shape of plan_describe() */
+    char *(*plan_text)(void *host);                /* owned by the caller */
     char *(*dot)(void *host);                      /* owned by the caller */
     json_t *(*events)(void *host, uint64_t limit); /* array of objects, oldest first, the last `limit` of them */
     /* *ret_kind is "file" with *ret_fd (O_RDONLY, CLOEXEC, the caller closes), "journal" with *ret_identifier (the

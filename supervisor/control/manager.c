@@ -122,14 +122,20 @@ static int on_list_modules(sd_bus_message *m, void *userdata, sd_bus_error *erro
     return r < 0 ? r : 1;
 }
 
+/* Answers with a text; takes it. */
+static int reply_text(sd_bus_message *m, char *text, sd_bus_error *error)
+{
+    _cleanup_(freep) char *owned = text;
+    if (!owned)
+        return sd_bus_error_set(error, CONTROL_ERROR_FAILED, "the daemon could not put its answer together");
+    return sd_bus_reply_method_return(m, "s", owned);
+}
+
 /* Answers with a document; takes the reference. */
 static int reply_json(sd_bus_message *m, json_t *document, sd_bus_error *error)
 {
     _cleanup_(json_freep) json_t *owned = document;
-    _cleanup_(freep) char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
-    if (!text)
-        return sd_bus_error_set(error, CONTROL_ERROR_FAILED, "the daemon could not put its answer together");
-    return sd_bus_reply_method_return(m, "s", text);
+    return reply_text(m, owned ? json_dumps(owned, JSON_COMPACT) : NULL, error);
 }
 
 static int on_get_status(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -162,13 +168,16 @@ static int on_get_plan(sd_bus_message *m, void *userdata, sd_bus_error *error)
     return reply_json(m, k->ops->plan(k->host), error);
 }
 
+static int on_get_plan_text(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    const ControlConfig *k = &((Connection *)userdata)->control->config;
+    return reply_text(m, k->ops->plan_text(k->host), error);
+}
+
 static int on_get_graph(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     const ControlConfig *k = &((Connection *)userdata)->control->config;
-    _cleanup_(freep) char *dot = k->ops->dot(k->host);
-    if (!dot)
-        return sd_bus_error_set(error, CONTROL_ERROR_FAILED, "the daemon could not put its answer together");
-    return sd_bus_reply_method_return(m, "s", dot);
+    return reply_text(m, k->ops->dot(k->host), error);
 }
 
 static int on_get_events(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -252,6 +261,7 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("GetStatus", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", json), on_get_status, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", json), on_explain, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetPlan", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), on_get_plan, ANYBODY),
+    SD_BUS_METHOD_WITH_ARGS("GetPlanText", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", text), on_get_plan_text, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetGraph", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", dot), on_get_graph, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetEvents", SD_BUS_ARGS("t", limit), SD_BUS_RESULT("as", events), on_get_events, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("OpenLog", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", kind, "v", fd_or_identifier),

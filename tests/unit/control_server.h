@@ -96,6 +96,12 @@ static _unused_ json_t *plan(void *host)
     return json_pack("{s:[s, s]}", "order", "db", "web");
 }
 
+static _unused_ char *plan_text(void *host)
+{
+    (void)host;
+    return xstrdup("start order\n   1  db\n");
+}
+
 static _unused_ char *dot(void *host)
 {
     (void)host;
@@ -178,7 +184,8 @@ static _unused_ void act(void *host, ControlVerb verb, const char *name, int sig
     }
 }
 
-static const ControlOps ops = {module_at, module_by_name, health, status, explain, plan, dot, events, open_log, act};
+static const ControlOps ops = {module_at, module_by_name, health,   status, explain, plan, plan_text,
+                               dot,       events,         open_log, act};
 
 typedef struct Fixture {
     char dir[64], path[96], address[128];

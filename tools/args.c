@@ -1,0 +1,260 @@
+/* The command line: the table of options and the parser. Pure but for reading nothing at all. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "policies/values.h"
+#include "tools/tool.h"
+
+const Option options[OPTION_N] = {
+    [OPTION_INSTANCE] = {"instance", 'i', "NAME", "which daemon (default: $BULKHEAD_INSTANCE, or default)"},
+    [OPTION_CONFIG] = {"config", 0, "DIR", "the configuration, where no DIR is given (default: /etc/bulkhead)"},
+    [OPTION_JSON] = {"json", 0, NULL, "print JSON"},
+    [OPTION_NO_PAGER] = {"no-pager", 0, NULL, "never start a pager"},
+    [OPTION_NO_BLOCK] = {"no-block", 0, NULL, "do not wait for the outcome"},
+    [OPTION_TIMEOUT] = {"timeout", 't', "TIME", "wait no longer than TIME (10s, 2m; exit status 4)"},
+    [OPTION_CASCADE] = {"cascade", 0, NULL, "stop first what requires it"},
+    [OPTION_SIGNAL] = {"signal", 's', "SIGNAL", "signal to send (default: TERM)"},
+    [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on with what is new"},
+    [OPTION_LINES] = {"lines", 'n', "N", "only the last N"},
+    [OPTION_SVG] = {"svg", 0, "FILE", "draw it into FILE (- = standard output); needs graphviz"},
+    [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more: the phases of a stop"},
+    [OPTION_HELP] = {"help", 'h', NULL, "print help, of a verb when one is given"},
+    [OPTION_VERSION] = {"version", 0, NULL, "print the version"},
+};
+
+bool verb_takes(const Verb *v, OptionId id)
+{
+    const unsigned everywhere = OPTION_BIT(OPTION_INSTANCE) | OPTION_BIT(OPTION_NO_PAGER) | OPTION_BIT(OPTION_HELP) |
+                                OPTION_BIT(OPTION_VERSION) | OPTION_BIT(OPTION_CONFIG);
+    return ((everywhere | v->options) & OPTION_BIT(id)) != 0;
+}
+
+static int find_long(const char *name, size_t length, OptionId *ret, Error *e)
+{
+    const char *names[OPTION_N];
+    for (size_t i = 0; i < OPTION_N; i++) {
+        names[i] = options[i].name;
+        if (strlen(names[i]) == length && strncmp(names[i], name, length) == 0) {
+            *ret = (OptionId)i;
+            return 0;
+        }
+    }
+    _cleanup_(freep) char *word = xstrndup(name, length), *shown = str_escape(word, length, 64);
+    const char *near = str_nearest(word, names, OPTION_N);
+    if (near)
+        return error_set(e, -EINVAL, "no option --%s (did you mean --%s?)", shown, near);
+    return error_set(e, -EINVAL, "no option --%s", shown);
+}
+
+static int find_letter(char letter, OptionId *ret, Error *e)
+{
+    for (size_t i = 0; i < OPTION_N; i++)
+        if (options[i].letter && options[i].letter == letter) {
+            *ret = (OptionId)i;
+            return 0;
+        }
+    _cleanup_(freep) char *shown = str_escape(&letter, 1, 8);
+    return error_set(e, -EINVAL, "no option -%s", shown);
+}
+
+/* "10s" as in a policy; a bare number is seconds, as other commands have it. */
+static int parse_timeout(const char *s, uint64_t *ret, Error *e)
+{
+    uint64_t seconds;
+    if (parse_u64(s, &seconds) == 0) {
+        *ret = seconds > UINT64_MAX / USEC_PER_SEC ? USEC_INFINITY : seconds * USEC_PER_SEC;
+        return 0;
+    }
+    return value_time(s, ret, e) < 0 ? error_prefix(e, "--timeout: ") : 0;
+}
+
+static int take_option(Args *a, OptionId id, const char *value, Error *e)
+{
+    int r = 0;
+    switch (id) {
+    case OPTION_INSTANCE:
+        if (!module_name_valid(value)) {
+            _cleanup_(freep) char *shown = value_shown(value);
+            return error_set(e, -EINVAL, "'%s' is no instance name (a to z, 0 to 9, - and _)", shown);
+        }
+        a->instance = value;
+        break;
+    case OPTION_CONFIG:
+        a->config = value;
+        break;
+    case OPTION_JSON:
+        a->json = true;
+        break;
+    case OPTION_NO_PAGER:
+        a->no_pager = true;
+        break;
+    case OPTION_NO_BLOCK:
+        a->no_block = true;
+        break;
+    case OPTION_TIMEOUT:
+        r = parse_timeout(value, &a->timeout, e);
+        break;
+    case OPTION_CASCADE:
+        a->cascade = true;
+        break;
+    case OPTION_SIGNAL:
+        r = value_signal(value, e);
+        if (r < 0)
+            return error_prefix(e, "--signal: ");
+        a->signal = r;
+        return 0;
+    case OPTION_FOLLOW:
+        a->follow = true;
+        break;
+    case OPTION_LINES:
+        if (parse_u64(value, &a->lines) < 0) {
+            _cleanup_(freep) char *shown = value_shown(value);
+            return error_set(e, -EINVAL, "--lines: '%s' is no number", shown);
+        }
+        break;
+    case OPTION_SVG:
+        a->svg = value;
+        break;
+    case OPTION_VERBOSE:
+        a->verbose = true;
+        break;
+    case OPTION_HELP:
+        a->help = true;
+        break;
+    case OPTION_VERSION:
+        a->version = true;
+        break;
+    case OPTION_N:
+        break;
+    }
+    return r;
+}
+
+typedef struct Parse {
+    int argc, at;
+    char *const *argv;
+    unsigned given; /* OPTION_BITs */
+    Args *args;
+    Error *e;
+} Parse;
+
+/* The option's value: what is stuck to it, or the next word. */
+static int with_value(Parse *p, OptionId id, const char *stuck)
+{
+    const char *value = stuck;
+    p->given |= OPTION_BIT(id);
+    if (options[id].argument && !value) {
+        if (p->at + 1 >= p->argc)
+            return error_set(p->e, -EINVAL, "--%s needs a %s", options[id].name, options[id].argument);
+        value = p->argv[++p->at];
+    }
+    if (!options[id].argument && value)
+        return error_set(p->e, -EINVAL, "--%s takes no value", options[id].name);
+    return take_option(p->args, id, value, p->e);
+}
+
+static int parse_long(Parse *p, const char *word)
+{
+    OptionId id = OPTION_N;
+    size_t length = strcspn(word, "=");
+    int r = find_long(word, length, &id, p->e);
+    return r < 0 ? r : with_value(p, id, word[length] ? word + length + 1 : NULL);
+}
+
+/* "-fn5", "-n", "5". */
+static int parse_letters(Parse *p, const char *letters)
+{
+    for (; *letters; letters++) {
+        OptionId id = OPTION_N;
+        int r = find_letter(*letters, &id, p->e);
+        if (r < 0)
+            return r;
+        if (options[id].argument)
+            return with_value(p, id, letters[1] ? letters + 1 : NULL);
+        if ((r = with_value(p, id, NULL)) < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int take_word(Parse *p, char *word)
+{
+    Args *a = p->args;
+    if (a->verb) {
+        a->words = xrealloc(a->words, a->n_words + 1, sizeof *a->words);
+        a->words[a->n_words++] = word;
+        return 0;
+    }
+    _cleanup_(freep) const char **names = new0_array(const char *, verbs_n);
+    for (size_t i = 0; i < verbs_n; i++) {
+        names[i] = verbs[i].name;
+        if (strcmp(word, verbs[i].name) == 0) {
+            a->verb = &verbs[i];
+            return 0;
+        }
+    }
+    _cleanup_(freep) char *shown = str_escape(word, strlen(word), 64);
+    const char *near = str_nearest(word, names, verbs_n);
+    if (near)
+        return error_set(p->e, -EINVAL, "no verb '%s' (did you mean %s?)", shown, near);
+    return error_set(p->e, -EINVAL, "no verb '%s'", shown);
+}
+
+static int check(const Parse *p)
+{
+    const Args *a = p->args;
+    if (a->help || a->version)
+        return 0;
+    if (!a->verb)
+        return error_set(p->e, -EINVAL, "no verb given");
+    for (size_t i = 0; i < OPTION_N; i++)
+        if ((p->given & OPTION_BIT(i)) && !verb_takes(a->verb, (OptionId)i))
+            return error_set(p->e, -EINVAL, "--%s does not go with %s", options[i].name, a->verb->name);
+    if (a->n_words < a->verb->min_words)
+        return error_set(p->e, -EINVAL, "%s needs a %s", a->verb->name,
+                         str_starts(a->verb->words, "MODULE") ? "MODULE" : a->verb->words);
+    if (a->n_words > a->verb->max_words) {
+        _cleanup_(freep) char *shown =
+            str_escape(a->words[a->verb->max_words], strlen(a->words[a->verb->max_words]), 64);
+        return error_set(p->e, -EINVAL, "unexpected word '%s'", shown);
+    }
+    return 0;
+}
+
+int args_parse(int argc, char *const *argv, const char *environment_instance, Args *ret, Error *e)
+{
+    Args a = {.instance = "default", .config = "/etc/bulkhead", .timeout = USEC_INFINITY, .lines = UINT64_MAX};
+    Parse p = {.argc = argc, .argv = argv, .args = &a, .e = e};
+    int r = 0;
+    if (environment_instance && *environment_instance &&
+        (r = take_option(&a, OPTION_INSTANCE, environment_instance, e)) < 0)
+        error_prefix(e, "BULKHEAD_INSTANCE: ");
+    bool only_words = false;
+    for (p.at = 1; r >= 0 && p.at < argc; p.at++) {
+        char *word = argv[p.at];
+        if (!only_words && strcmp(word, "--") == 0)
+            only_words = true;
+        else if (!only_words && str_starts(word, "--"))
+            r = parse_long(&p, word + 2);
+        else if (!only_words && word[0] == '-' && word[1])
+            r = parse_letters(&p, word + 1);
+        else
+            r = take_word(&p, word);
+    }
+    if (r >= 0)
+        r = check(&p);
+    if (r < 0) {
+        args_done(&a);
+        return r;
+    }
+    *ret = a;
+    return 0;
+}
+
+void args_done(Args *a)
+{
+    free(a->words);
+    a->words = NULL;
+    a->n_words = 0;
+}

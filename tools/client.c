@@ -1,0 +1,217 @@
+/* See client.h. The connection is sd-bus without a broker: no Hello, signals come by themselves. */
+#include "tools/client.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/str.h"
+
+#define ERROR_NO_SUCH_MODULE "org.bulkhead1.Error.NoSuchModule"
+
+enum { CALL_USEC = 30 * 1000 * 1000 };
+
+void say_error(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *text = NULL;
+    int n = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        abort();
+    /* Lines stay lines, all else that is no text is shown as \xNN. */
+    for (char *line = text, *rest; line; line = rest) {
+        rest = strchr(line, '\n');
+        if (rest)
+            *rest++ = '\0';
+        _cleanup_(freep) char *shown = str_escape(line, strlen(line), 4096);
+        fprintf(stderr, "%s%s\n", line == text ? "bulkhead: " : "  ", shown);
+    }
+    free(text);
+}
+
+static ToolStatus cannot_connect(const Args *a, int r)
+{
+    switch (-r) {
+    case ENOENT:
+    case ECONNREFUSED:
+    case ENOTDIR:
+        say_error("no daemon for instance '%s' (start it: bulkheadd --instance %s)", a->instance, a->instance);
+        return TOOL_ABSENT;
+    case EACCES:
+    case EPERM:
+        say_error("permission denied: only root and the members of read_group may talk to instance '%s'", a->instance);
+        return TOOL_FAILED;
+    default:
+        say_error("cannot talk to instance '%s': %s", a->instance, strerror(-r));
+        return TOOL_FAILED;
+    }
+}
+
+ToolStatus client_open(const Args *a, Client *ret)
+{
+    *ret = (Client){.args = a, .deadline = USEC_INFINITY};
+    if (a->timeout != USEC_INFINITY)
+        ret->deadline = usec_add(now_monotonic(), a->timeout);
+    _cleanup_(freep) char *address = xasprintf("unix:path=/run/bulkhead/%s/bus", a->instance);
+    int r = sd_bus_new(&ret->bus);
+    if (r < 0 || (r = sd_bus_set_address(ret->bus, address)) < 0 || (r = sd_bus_negotiate_fds(ret->bus, 1)) < 0 ||
+        (r = sd_bus_start(ret->bus)) < 0)
+        return cannot_connect(a, r);
+    return TOOL_DONE;
+}
+
+void client_done(Client *c)
+{
+    if (c->bus)
+        sd_bus_close_unref(c->bus);
+    c->bus = NULL;
+}
+
+ToolStatus client_failed(const Client *c, const sd_bus_error *error, int r, const char *about)
+{
+    const char *colon = about ? ": " : "";
+    about = about ? about : "";
+    const char *message = error ? error->message : NULL;
+    if (sd_bus_error_has_name(error, ERROR_NO_SUCH_MODULE)) {
+        say_error("%s", str_or(message, "no such module"));
+        return TOOL_ABSENT;
+    }
+    if (r == -ETIMEDOUT && c->deadline != USEC_INFINITY) {
+        _cleanup_(freep) char *span = format_usec(c->args->timeout);
+        say_error("%s%snot finished within %s; it goes on", about, colon, span);
+        return TOOL_TIMEOUT;
+    }
+    if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE || r == -ESHUTDOWN) {
+        say_error("%s%sthe daemon closed the connection (it has ended, or serves too many clients)", about, colon);
+        return TOOL_FAILED;
+    }
+    /* What the daemon says names the module already. */
+    bool named = message && *about && str_starts(message, about);
+    say_error("%s%s%s", named ? "" : about, named ? "" : colon, str_or(message, strerror(-r)));
+    return TOOL_FAILED;
+}
+
+sd_bus_message *client_message(Client *c, const char *member)
+{
+    sd_bus_message *m = NULL;
+    return sd_bus_message_new_method_call(c->bus, &m, NULL, CLIENT_PATH, CLIENT_INTERFACE, member) < 0 ? NULL : m;
+}
+
+ToolStatus client_call(Client *c, sd_bus_message *call, sd_bus_message **ret_reply)
+{
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    uint64_t limit = CALL_USEC;
+    if (c->deadline != USEC_INFINITY) {
+        uint64_t now = now_monotonic();
+        limit = c->deadline > now ? MIN2(limit, c->deadline - now) : 1;
+    }
+    int r = call ? sd_bus_call(c->bus, call, limit, &error, ret_reply) : -ENOTCONN;
+    ToolStatus status = r < 0 ? client_failed(c, &error, r, NULL) : TOOL_DONE;
+    sd_bus_error_free(&error);
+    return status;
+}
+
+ToolStatus client_call_string(Client *c, const char *member, const char *argument, char **ret)
+{
+    sd_bus_message *call = client_message(c, member), *reply = NULL;
+    const char *text = NULL;
+    int r = call && argument ? sd_bus_message_append(call, "s", argument) : 0;
+    ToolStatus status = r < 0 ? client_failed(c, NULL, r, NULL) : client_call(c, call, &reply);
+    if (status == TOOL_DONE) {
+        r = sd_bus_message_read(reply, "s", &text);
+        if (r < 0)
+            status = client_failed(c, NULL, r, NULL);
+        else
+            *ret = xstrdup(text);
+    }
+    sd_bus_message_unref(reply);
+    sd_bus_message_unref(call);
+    return status;
+}
+
+ToolStatus client_call_json(Client *c, const char *member, const char *argument, json_t **ret)
+{
+    _cleanup_(freep) char *text = NULL;
+    ToolStatus status = client_call_string(c, member, argument, &text);
+    if (status != TOOL_DONE)
+        return status;
+    json_error_t error;
+    *ret = json_loads(text, 0, &error);
+    if (*ret)
+        return TOOL_DONE;
+    say_error("the daemon's answer is no JSON: %s", error.text);
+    return TOOL_FAILED;
+}
+
+static ToolStatus module_names(Client *c, char ***ret)
+{
+    sd_bus_message *call = client_message(c, "ListModules"), *reply = NULL;
+    ToolStatus status = client_call(c, call, &reply);
+    if (status == TOOL_DONE) {
+        const char *name, *state, *health;
+        uint64_t generation, restarts;
+        uint32_t pid;
+        int r = sd_bus_message_enter_container(reply, 'a', "(sssttu)");
+        while (r > 0 &&
+               (r = sd_bus_message_read(reply, "(sssttu)", &name, &state, &health, &generation, &restarts, &pid)) > 0)
+            strv_add(ret, name);
+        if (r < 0)
+            status = client_failed(c, NULL, r, NULL);
+    }
+    sd_bus_message_unref(reply);
+    sd_bus_message_unref(call);
+    return status;
+}
+
+ToolStatus client_expand(Client *c, char *const *words, size_t n, char ***ret)
+{
+    _cleanup_strv_ char **all = NULL, **meant = NULL;
+    bool known = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!strpbrk(words[i], "*?[")) {
+            if (!strv_contains(meant, words[i]))
+                strv_add(&meant, words[i]);
+            continue;
+        }
+        if (!known) {
+            ToolStatus status = module_names(c, &all);
+            if (status != TOOL_DONE)
+                return status;
+            known = true;
+        }
+        bool any = false;
+        STRV_FOREACH (name, all)
+            if (fnmatch(words[i], *name, 0) == 0) {
+                any = true;
+                if (!strv_contains(meant, *name))
+                    strv_add(&meant, *name);
+            }
+        if (!any) {
+            say_error("no module matches '%s'", words[i]);
+            return TOOL_ABSENT;
+        }
+    }
+    *ret = TAKE_PTR(meant);
+    return TOOL_DONE;
+}
+
+static int on_event(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    (void)error;
+    const ClientEvents *events = userdata;
+    const char *line;
+    if (sd_bus_message_read(m, "s", &line) < 0)
+        return 0;
+    _cleanup_json_ json_t *event = json_loads(line, 0, NULL);
+    if (event)
+        events->on_event(event, line, events->userdata);
+    return 0;
+}
+
+int client_watch(Client *c, ClientEvents *events)
+{
+    return sd_bus_match_signal(c->bus, NULL, NULL, CLIENT_PATH, CLIENT_INTERFACE, "Event", on_event, events);
+}

@@ -1,0 +1,100 @@
+/* What the files of `bulkhead` share: exit statuses, options, verbs, what the command line came to.
+ *
+ * There is one table of options (args.c) and one of verbs (verbs.c); parser, --help and completion derive from them.
+ * A verb is a function from Args to an exit status; it prints its own errors. */
+#pragma once
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/util.h"
+
+typedef enum ToolStatus {
+    TOOL_DONE = 0,
+    TOOL_FAILED = 1,
+    TOOL_USAGE = 2,
+    TOOL_ABSENT = 3,  /* no daemon, or no such module */
+    TOOL_TIMEOUT = 4, /* --timeout is over; what was asked for goes on */
+    TOOL_BAD_CONFIG = 78
+} ToolStatus;
+
+typedef enum OptionId {
+    OPTION_INSTANCE,
+    OPTION_CONFIG,
+    OPTION_JSON,
+    OPTION_NO_PAGER,
+    OPTION_NO_BLOCK,
+    OPTION_TIMEOUT,
+    OPTION_CASCADE,
+    OPTION_SIGNAL,
+    OPTION_FOLLOW,
+    OPTION_LINES,
+    OPTION_SVG,
+    OPTION_VERBOSE,
+    OPTION_HELP,
+    OPTION_VERSION,
+    OPTION_N
+} OptionId;
+
+#define OPTION_BIT(id) (1u << (id))
+
+typedef struct Option {
+    const char *name; /* without the dashes */
+    char letter;      /* 0 = none */
+    const char *argument;
+    const char *doc;
+} Option;
+
+extern const Option options[OPTION_N];
+
+typedef struct Verb Verb;
+
+/* Strings are borrowed from argv and the environment. */
+typedef struct Args {
+    const Verb *verb; /* NULL: only --help or --version was asked for */
+    const char *instance, *config;
+    bool json, no_pager, no_block, cascade, follow, verbose, help, version;
+    uint64_t timeout; /* µs, USEC_INFINITY = none */
+    int signal;       /* 0 = not given */
+    uint64_t lines;   /* UINT64_MAX = not given */
+    const char *svg;
+    char **words; /* what is left: names, a directory; the vector is owned, the strings are not */
+    size_t n_words;
+} Args;
+
+struct Verb {
+    const char *name;
+    const char *words; /* for the synopsis: "MODULE...", "[DIR]" */
+    size_t min_words, max_words;
+    unsigned options; /* OPTION_BITs besides those of every verb */
+    bool pager;       /* its output may be long */
+    const char *summary;
+    const char *help; /* paragraphs and examples */
+    ToolStatus (*run)(const Args *a);
+};
+
+extern const Verb verbs[];
+extern const size_t verbs_n;
+
+/* Pure. Options stand before or after the verb; "--" ends them. -EINVAL fills *e with one line. */
+int args_parse(int argc, char *const *argv, const char *environment_instance, Args *ret, Error *e);
+void args_done(Args *a);
+/* Does the verb take this option? Those of every verb included. */
+bool verb_takes(const Verb *v, OptionId id);
+
+/* The whole help, or a verb's; owned by the caller. */
+char *help_text(void);
+char *help_verb_text(const Verb *v);
+
+/* "bulkhead: …" on standard error. Nothing a stranger wrote reaches a terminal unescaped: the line is escaped. */
+void say_error(const char *fmt, ...) _printf_(1, 2);
+
+/* The verbs, a file each or a few. */
+ToolStatus verb_status(const Args *a);
+ToolStatus verb_act(const Args *a); /* start, stop, restart, kill */
+ToolStatus verb_shutdown(const Args *a);
+ToolStatus verb_logs(const Args *a);
+ToolStatus verb_events(const Args *a);
+ToolStatus verb_check(const Args *a);
+ToolStatus verb_plan(const Args *a);
+ToolStatus verb_graph(const Args *a);
+ToolStatus verb_explain(const Args *a);

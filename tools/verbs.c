@@ -1,0 +1,176 @@
+/* The table of verbs, and the help made from it. */
+#include <stdio.h>
+
+#include "base/str.h"
+#include "tools/tool.h"
+
+#define MANY SIZE_MAX
+#define BIT  OPTION_BIT
+
+const Verb verbs[] = {
+    {"status", "[MODULE...]", 0, MANY, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true, "what runs, and how it is",
+     "Without a MODULE: a line about the instance and a table of all modules. With one: that module at length, with\n"
+     "its cgroup, limits, last exit and the phases of its last stop. Globs work ('w*').\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead status\n"
+     "  bulkhead status web\n"
+     "  bulkhead status --json | jq '.modules[] | select(.state != \"running\") | .name'\n",
+     verb_status},
+    {"start", "MODULE...", 1, MANY, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
+     "start modules, and first what they require",
+     "Waits until each is ready. A module that recovery has given up gets a fresh set of attempts.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead start web\n"
+     "  bulkhead start --timeout 30s db cache\n"
+     "  bulkhead start --no-block 'worker-*'\n",
+     verb_act},
+    {"stop", "MODULE...", 1, MANY,
+     BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_CASCADE) | BIT(OPTION_VERBOSE), false,
+     "stop modules in phases: no new work, drain, end",
+     "Waits until each is down, and shows the phases on a terminal or with --verbose. A module that others require is\n"
+     "not stopped while they run: --cascade stops them first. A stopped module is not restarted by its policy.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead stop web\n"
+     "  bulkhead stop --cascade db\n"
+     "  bulkhead stop --timeout 1m web || bulkhead status web\n",
+     verb_act},
+    {"restart", "MODULE...", 1, MANY,
+     BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_CASCADE) | BIT(OPTION_VERBOSE), false,
+     "stop modules in phases, then start them",
+     "Waits until each is ready again. --cascade restarts what requires them too.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead restart web\n"
+     "  bulkhead restart --cascade db\n",
+     verb_act},
+    {"kill", "MODULE...", 1, MANY, BIT(OPTION_SIGNAL) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
+     "send a signal to all processes of modules (root)",
+     "Nothing is drained, and the policy may start them again: to stop a module use stop.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead kill --signal HUP web\n"
+     "  bulkhead kill -s KILL worker\n",
+     verb_act},
+    {"logs", "MODULE", 1, 1, BIT(OPTION_FOLLOW) | BIT(OPTION_LINES) | BIT(OPTION_TIMEOUT), false,
+     "what a module has written",
+     "Its log file, or its part of the journal by journalctl. Control bytes are escaped on a terminal. With -f the "
+     "last\n"
+     "10 lines, then what is new, until interrupted.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead logs web\n"
+     "  bulkhead logs -n 100 web\n"
+     "  bulkhead logs -f web\n",
+     verb_logs},
+    {"events", "", 0, 0, BIT(OPTION_FOLLOW) | BIT(OPTION_LINES) | BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true,
+     "what has happened to the modules",
+     "One line an event, oldest first; with --json one object a line. With -f the last 10, then what is new, until "
+     "the\n"
+     "daemon ends.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead events -n 20\n"
+     "  bulkhead events -f\n"
+     "  bulkhead events --json | jq -c 'select(.event == \"exited\")'\n",
+     verb_events},
+    {"check", "[DIR]", 0, 1, BIT(OPTION_JSON), false, "find every error of a configuration",
+     "Needs no daemon. Prints nothing and exits 0 when all is well; else each error with its file and line, and exit\n"
+     "status 78.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead check\n"
+     "  bulkhead check ./policy\n"
+     "  bulkhead check --json ./policy | jq -r '.[].message'\n",
+     verb_check},
+    {"plan", "[DIR]", 0, 1, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true,
+     "what would start in which order, with restart and drain times",
+     "Of the configuration in DIR, which needs no daemon; without one, of the daemon.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead plan\n"
+     "  bulkhead plan /etc/bulkhead\n",
+     verb_plan},
+    {"graph", "[DIR]", 0, 1, BIT(OPTION_SVG) | BIT(OPTION_TIMEOUT), false, "the dependencies as a drawing",
+     "In the DOT language; with --svg drawn by graphviz. Of the configuration in DIR, which needs no daemon; without\n"
+     "one, of the daemon.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead graph\n"
+     "  bulkhead graph --svg modules.svg /etc/bulkhead\n",
+     verb_graph},
+    {"explain", "MODULE...", 1, MANY, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true, "why a module is in its state",
+     "Its phase and what it waits for, its last exit and who or what caused it, and after a denied syscall the line "
+     "of\n"
+     "policy that would allow it.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead explain worker\n"
+     "  bulkhead explain --json worker | jq .suggestion\n",
+     verb_explain},
+    {"shutdown", "", 0, 0, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
+     "stop all modules in order, then the daemon (root)",
+     "Dependents before what they depend on, each in phases. Waits until the daemon has ended.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead shutdown\n"
+     "  bulkhead shutdown --instance test --timeout 1m\n",
+     verb_shutdown},
+};
+
+const size_t verbs_n = ELEMENTS(verbs);
+
+static void add_option(StrBuf *b, OptionId id)
+{
+    const Option *o = &options[id];
+    StrBuf left = STRBUF_NULL;
+    if (o->letter)
+        strbuf_addf(&left, "-%c, ", o->letter);
+    else
+        strbuf_adds(&left, "    ");
+    strbuf_addf(&left, "--%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+    strbuf_addf(b, "  %-22s %s\n", left.s, o->doc);
+    strbuf_done(&left);
+}
+
+char *help_text(void)
+{
+    StrBuf b = STRBUF_NULL;
+    strbuf_adds(
+        &b, "bulkhead: look at and steer the modules of bulkheadd\n\nusage: bulkhead [OPTION...] VERB [WORD...]\n\n");
+    for (size_t i = 0; i < verbs_n; i++) {
+        _cleanup_(freep) char *left = xasprintf("%s %s", verbs[i].name, verbs[i].words);
+        strbuf_addf(&b, "  %-20s %s\n", left, verbs[i].summary);
+    }
+    strbuf_adds(&b, "\noptions, before or after the verb:\n");
+    for (size_t i = 0; i < OPTION_N; i++)
+        add_option(&b, (OptionId)i);
+    strbuf_adds(&b, "\n"
+                    "Exit status: 0 done, 1 failed, 2 usage, 3 no daemon or no such module, 4 timed out, 78 bad\n"
+                    "configuration.\n"
+                    "\n"
+                    "examples:\n"
+                    "  bulkhead status                 all modules at a glance\n"
+                    "  bulkhead restart web            drain, stop, start, and wait until it is ready\n"
+                    "  bulkhead explain worker         why it is down, and what would mend it\n"
+                    "  bulkhead VERB --help            more about a verb\n");
+    return strbuf_take(&b);
+}
+
+char *help_verb_text(const Verb *v)
+{
+    StrBuf b = STRBUF_NULL;
+    strbuf_addf(&b, "bulkhead %s: %s\n\nusage: bulkhead %s [OPTION...]%s%s\n\n", v->name, v->summary, v->name,
+                *v->words ? " " : "", v->words);
+    const char *examples = strstr(v->help, "examples:");
+    strbuf_add(&b, v->help, examples ? (size_t)(examples - v->help) : strlen(v->help));
+    strbuf_adds(&b, "options:\n");
+    for (size_t i = 0; i < OPTION_N; i++)
+        if (verb_takes(v, (OptionId)i))
+            add_option(&b, (OptionId)i);
+    if (examples)
+        strbuf_addf(&b, "\n%s", examples);
+    return strbuf_take(&b);
+}

@@ -1,0 +1,32 @@
+/* What people read: the daemon's JSON as tables and sentences. Pure; the wall clock is handed in. Text is owned by the
+ * caller and safe on a terminal. */
+#pragma once
+
+#include <jansson.h>
+
+#include "tools/table.h"
+
+typedef struct View {
+    size_t width; /* 0 = no limit */
+    bool colours;
+    uint64_t now; /* wall clock µs */
+} View;
+
+/* `bulkhead status`: one line about the instance, then the table. */
+char *view_status(const json_t *status, const View *v);
+/* `bulkhead status NAME`: one module of it at length. */
+char *view_module(const json_t *module, const View *v);
+/* The phases of a teardown; "" when there was none. */
+char *view_teardown(const json_t *teardown, const View *v);
+/* `bulkhead explain`: plain sentences. */
+char *view_explain(const json_t *explain, const View *v);
+/* `bulkhead events`: one line, local time, without newline. */
+char *view_event(const json_t *event);
+/* What a progress line says of an event: "web: drain, 3 in flight, at most 26s more"; NULL when it is not worth one. */
+char *view_progress(const json_t *event);
+/* "killed by SIGKILL", "out of memory", "exit status 1", "denied syscall mount"; NULL without a last_exit. */
+char *view_last_exit(const json_t *last_exit);
+
+/* Strings and numbers out of JSON objects, forgiving: NULL or UINT64_MAX when absent, null or of another type. */
+const char *member_string(const json_t *o, const char *key);
+uint64_t member_number(const json_t *o, const char *key);

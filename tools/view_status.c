@@ -1,0 +1,256 @@
+/* `bulkhead status` for people: the table of all modules, and one module at length. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "tools/view.h"
+
+static TableColour state_colour(const char *state)
+{
+    if (str_equal(state, "running"))
+        return COLOUR_GREEN;
+    if (str_equal(state, "failed"))
+        return COLOUR_RED;
+    return str_equal(state, "idle") ? COLOUR_DIM : COLOUR_YELLOW;
+}
+
+static TableColour health_colour(const char *health)
+{
+    if (str_equal(health, "healthy"))
+        return COLOUR_GREEN;
+    if (str_equal(health, "degraded"))
+        return COLOUR_YELLOW;
+    return str_equal(health, "unknown") ? COLOUR_DIM : COLOUR_RED;
+}
+
+static char *number_text(uint64_t n)
+{
+    return n == UINT64_MAX ? NULL : xasprintf("%" PRIu64, n);
+}
+
+/* "12M/64M", "12M", or nothing. */
+static char *of_max(uint64_t current, uint64_t max)
+{
+    if (current == UINT64_MAX)
+        return NULL;
+    _cleanup_(freep) char *a = format_bytes(current), *b = format_bytes(max);
+    return max == UINT64_MAX ? TAKE_PTR(a) : xasprintf("%s/%s", a, b);
+}
+
+/* What a person should know that the columns do not say. */
+static char *note(const json_t *m, uint64_t now)
+{
+    StrBuf b = STRBUF_NULL;
+    uint64_t next = member_number(m, "next_start_usec"),
+             kills = member_number(json_object_get(m, "memory"), "oom_kills");
+    const char *state = member_string(m, "state");
+    const json_t *x = json_object_get(m, "last_exit");
+    if (next != UINT64_MAX) {
+        _cleanup_(freep) char *in = format_usec(next > now ? (next - now) / 100000 * 100000 : 0);
+        strbuf_addf(&b, "next start in %s", in);
+    }
+    bool bad = json_is_object(x) && (member_number(x, "code") != 0 || json_is_true(json_object_get(x, "oom")));
+    bool wanted = str_equal(state, "idle") && next == UINT64_MAX; /* stopped by somebody: its end is no news */
+    bool news = !str_equal(state, "running") || member_number(m, "restarts") > 0;
+    if (bad && !wanted && news) {
+        _cleanup_(freep) char *how = view_last_exit(x);
+        if (how)
+            strbuf_addf(&b, "%s%s%s", b.len ? ", " : "", str_equal(state, "running") ? "last: " : "", how);
+    }
+    if (kills != UINT64_MAX && kills > 0 && !json_is_true(json_object_get(x, "oom")))
+        strbuf_addf(&b, "%s%" PRIu64 " killed for memory", b.len ? ", " : "", kills);
+    return strbuf_take(&b);
+}
+
+enum { COL_NAME, COL_STATE, COL_HEALTH, COL_PID, COL_CPU, COL_MEMORY, COL_WORK, COL_RESTARTS, COL_NOTE };
+
+static void add_row(Table *t, const json_t *m, uint64_t now)
+{
+    const json_t *memory = json_object_get(m, "memory");
+    const char *name = str_or(member_string(m, "name"), "?"), *state = str_or(member_string(m, "state"), "?"),
+               *health = str_or(member_string(m, "health"), "?");
+    uint64_t cpu = member_number(json_object_get(m, "cpu"), "usage_usec");
+    table_add(t, str_escape(name, strlen(name), 80), COLOUR_BOLD);
+    table_add(t, xstrdup(state), state_colour(state));
+    table_add(t, xstrdup(health), health_colour(health));
+    table_add(t, number_text(member_number(m, "pid")), COLOUR_NONE);
+    table_add(t, cpu == UINT64_MAX ? NULL : format_usec(cpu), COLOUR_NONE);
+    table_add(t, of_max(member_number(memory, "current"), member_number(memory, "max")), COLOUR_NONE);
+    table_add(t, number_text(member_number(json_object_get(m, "work"), "in_flight")), COLOUR_NONE);
+    table_add(t, number_text(member_number(m, "restarts")), COLOUR_NONE);
+    table_add(t, note(m, now), COLOUR_YELLOW);
+}
+
+char *view_status(const json_t *status, const View *v)
+{
+    static const TableColumn columns[] = {
+        [COL_NAME] = {.title = "NAME", .shrinks = true},
+        [COL_STATE] = {.title = "STATE"},
+        [COL_HEALTH] = {.title = "HEALTH"},
+        [COL_PID] = {.title = "PID", .right = true},
+        [COL_CPU] = {.title = "CPU", .right = true},
+        [COL_MEMORY] = {.title = "MEMORY", .right = true},
+        [COL_WORK] = {.title = "IN FLIGHT", .right = true},
+        [COL_RESTARTS] = {.title = "RESTARTS", .right = true},
+        [COL_NOTE] = {.title = "NOTE", .shrinks = true},
+    };
+    const json_t *modules = json_object_get(status, "modules");
+    const char *health = str_or(member_string(status, "status"), "?"), *reason = member_string(status, "reason");
+    uint64_t uptime = member_number(status, "uptime_usec");
+    size_t n = json_array_size(modules), running = 0;
+    StrBuf b = STRBUF_NULL;
+    _cleanup_table_ Table t = table_new(columns, ELEMENTS(columns));
+    for (size_t i = 0; i < n; i++) {
+        add_row(&t, json_array_get(modules, i), v->now);
+        running += str_equal(member_string(json_array_get(modules, i), "state"), "running");
+    }
+    text_coloured(&b, str_or(member_string(status, "instance"), "?"), COLOUR_BOLD, v->colours);
+    strbuf_adds(&b, ": ");
+    text_coloured(&b, health, health_colour(health), v->colours);
+    if (reason) {
+        _cleanup_(freep) char *shown = str_escape(reason, strlen(reason), 400);
+        strbuf_addf(&b, " (%s)", shown);
+    }
+    if (uptime != UINT64_MAX) {
+        _cleanup_(freep) char *up = format_usec(uptime / USEC_PER_SEC * USEC_PER_SEC);
+        strbuf_addf(&b, ", up %s", uptime < USEC_PER_SEC ? "0s" : up);
+    }
+    strbuf_addf(&b, ", %zu of %zu module%s running\n", running, n, n == 1 ? "" : "s");
+    if (n == 0)
+        return strbuf_take(&b);
+    strbuf_addc(&b, '\n');
+    table_hide_empty(&t, COL_HEALTH, "unknown");
+    table_hide_empty(&t, COL_WORK, NULL);
+    table_hide_empty(&t, COL_NOTE, NULL);
+    table_print(&t, v->width, v->colours, &b);
+    return strbuf_take(&b);
+}
+
+/* --- one module --------------------------------------------------------------------------------------------------- */
+
+static void add_line(StrBuf *b, const char *title, char *owned)
+{
+    _cleanup_(freep) char *value = owned;
+    if (value && *value)
+        strbuf_addf(b, "%12s: %s\n", title, value);
+}
+
+static char *joined(StrBuf *b)
+{
+    return b->len ? strbuf_take(b) : NULL;
+}
+
+static void add_part(StrBuf *b, char *owned, const char *after)
+{
+    _cleanup_(freep) char *value = owned;
+    if (value)
+        strbuf_addf(b, "%s%s%s", b->len ? ", " : "", value, after);
+}
+
+static char *bytes_text(uint64_t n)
+{
+    return n == UINT64_MAX ? NULL : format_bytes(n);
+}
+
+static char *usec_text(uint64_t n)
+{
+    return n == UINT64_MAX ? NULL : format_usec(n);
+}
+
+static char *cpu_text(const json_t *cpu)
+{
+    StrBuf b = STRBUF_NULL;
+    uint64_t max = member_number(cpu, "max"), throttled = member_number(cpu, "throttled_usec");
+    add_part(&b, usec_text(member_number(cpu, "usage_usec")), "");
+    if (max != UINT64_MAX)
+        add_part(&b, xasprintf("max %" PRIu64 "%%", max), "");
+    if (throttled != UINT64_MAX && throttled > 0)
+        add_part(&b, usec_text(throttled), " held back");
+    return joined(&b);
+}
+
+static char *memory_text(const json_t *memory)
+{
+    StrBuf b = STRBUF_NULL;
+    uint64_t kills = member_number(memory, "oom_kills");
+    add_part(&b, bytes_text(member_number(memory, "current")), "");
+    add_part(&b, bytes_text(member_number(memory, "peak")), " at peak");
+    if (member_number(memory, "max") != UINT64_MAX) {
+        _cleanup_(freep) char *max = format_bytes(member_number(memory, "max"));
+        add_part(&b, xasprintf("max %s", max), "");
+    }
+    if (kills != UINT64_MAX && kills > 0)
+        add_part(&b, number_text(kills), " killed for memory");
+    return joined(&b);
+}
+
+static char *pids_text(const json_t *pids)
+{
+    StrBuf b = STRBUF_NULL;
+    add_part(&b, number_text(member_number(pids, "current")), "");
+    if (member_number(pids, "max") != UINT64_MAX)
+        add_part(&b, xasprintf("max %" PRIu64, member_number(pids, "max")), "");
+    return joined(&b);
+}
+
+static char *work_text(const json_t *work)
+{
+    StrBuf b = STRBUF_NULL;
+    uint64_t p99 = member_number(work, "latency_p99_usec");
+    add_part(&b, number_text(member_number(work, "in_flight")), " in flight");
+    add_part(&b, number_text(member_number(work, "in_flight_peak")), " at peak");
+    add_part(&b, number_text(member_number(work, "started")), " started");
+    add_part(&b, number_text(member_number(work, "completed")), " completed");
+    add_part(&b, number_text(member_number(work, "errors")), " errors");
+    if (p99 != UINT64_MAX && p99 > 0) {
+        _cleanup_(freep) char *half = format_usec(member_number(work, "latency_p50_usec")), *most = format_usec(p99);
+        add_part(&b, xasprintf("half within %s, 99%% within %s", half, most), "");
+    }
+    return joined(&b);
+}
+
+static char *ago(uint64_t usec, uint64_t now)
+{
+    if (usec == UINT64_MAX || usec > now)
+        return NULL;
+    uint64_t span = now - usec;
+    return format_usec(span < USEC_PER_SEC ? span : span / USEC_PER_SEC * USEC_PER_SEC);
+}
+
+char *view_module(const json_t *m, const View *v)
+{
+    StrBuf b = STRBUF_NULL;
+    const char *name = str_or(member_string(m, "name"), "?"), *state = str_or(member_string(m, "state"), "?"),
+               *health = member_string(m, "health"), *cgroup = str_or(member_string(m, "cgroup"), "");
+    const json_t *x = json_object_get(m, "last_exit"), *teardown = json_object_get(m, "teardown");
+    uint64_t next = member_number(m, "next_start_usec"), generation = member_number(m, "generation");
+    text_coloured(&b, name, COLOUR_BOLD, v->colours);
+    strbuf_adds(&b, ": ");
+    text_coloured(&b, state, state_colour(state), v->colours);
+    if (health && strcmp(health, "unknown") != 0) {
+        strbuf_adds(&b, ", ");
+        text_coloured(&b, health, health_colour(health), v->colours);
+    }
+    strbuf_addc(&b, '\n');
+    if (next != UINT64_MAX) {
+        _cleanup_(freep) char *in = format_usec(next > v->now ? next - v->now : 0);
+        add_line(&b, "next start", xasprintf("in %s", in));
+    }
+    add_line(&b, "pid", number_text(member_number(m, "pid")));
+    add_line(&b, "generation", generation == 0 ? NULL : number_text(generation));
+    add_line(&b, "restarts", number_text(member_number(m, "restarts")));
+    add_line(&b, "cgroup", str_escape(cgroup, strlen(cgroup), 4096));
+    add_line(&b, "cpu", cpu_text(json_object_get(m, "cpu")));
+    add_line(&b, "memory", memory_text(json_object_get(m, "memory")));
+    add_line(&b, "processes", pids_text(json_object_get(m, "pids")));
+    add_line(&b, "work", work_text(json_object_get(m, "work")));
+    _cleanup_(freep) char *how = view_last_exit(x), *when = ago(member_number(x, "time_usec"), v->now);
+    if (how)
+        add_line(&b, "last exit", when ? xasprintf("%s, %s ago", how, when) : xstrdup(how));
+    if (json_array_size(teardown) > 0) {
+        _cleanup_(freep) char *phases = view_teardown(teardown, v);
+        strbuf_addf(&b, "%12s:\n%s", "last stop", phases);
+    }
+    return strbuf_take(&b);
+}
