@@ -199,7 +199,7 @@ char *view_explain(const json_t *x, const View *v)
     text_coloured(&b, str_or(member_string(x, "module"), "?"), COLOUR_BOLD, v->colours);
     strbuf_addf(&b, " is %s", state);
     if (since != UINT64_MAX && since > 0 && since <= v->now)
-        add_span(&b, " since ", v->now - since, "");
+        add_span(&b, ", for ", v->now - since, " now");
     strbuf_adds(&b, ".\n");
     if (str_equal(state, "running")) {
         say_up(&b, x);
