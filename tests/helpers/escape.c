@@ -84,14 +84,14 @@ static void cgroups(void)
         fclose(f);
 }
 
-/* "ok" means that something of the instance was seen there. */
-static void look(const char *name, const char *path)
+/* "ok" means that something was seen there but `allowed`. */
+static void look(const char *name, const char *path, const char *allowed)
 {
     DIR *d = opendir(path);
     int e = errno, seen = 0;
     char detail[256] = "";
     for (struct dirent *entry; d && (entry = readdir(d));)
-        if (entry->d_name[0] != '.') {
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, allowed) != 0) {
             seen++;
             snprintf(detail, sizeof detail, "%s", entry->d_name);
         }
@@ -103,29 +103,29 @@ static void look(const char *name, const char *path)
 static void hidden(void)
 {
     char path[4096];
-    look("see-bpffs", "/sys/fs/bpf");
-    look("see-run", "/run/bulkhead");
+    look("see-bpffs", "/sys/fs/bpf", "");
+    look("see-run", "/run/bulkhead", instance);
     snprintf(path, sizeof path, "/run/bulkhead/%s", instance);
-    look("see-runtime-dir", path);
+    look("see-runtime-dir", path, "notify");
     snprintf(path, sizeof path, "/sys/fs/bpf/bulkhead/%s", instance);
-    look("see-pins", path);
+    look("see-pins", path, "");
     snprintf(path, sizeof path, "/proc/%d/root/run/bulkhead", daemon_pid);
-    look("see-run-by-proc-root", path);
-    snprintf(path, sizeof path, "/proc/1/root/run/bulkhead");
-    look("see-run-by-init-root", path);
-    snprintf(path, sizeof path, "/proc/%d/fd", daemon_pid);
-    look("see-daemon-fds", path);
+    look("see-run-by-proc-root", path, "");
+    look("see-run-by-init-root", "/proc/1/root/run/bulkhead", "");
+    char target[64];
+    snprintf(path, sizeof path, "/proc/%d/fd/2", daemon_pid);
+    report("read-daemon-fd", readlink(path, target, sizeof target) > 0, errno, path);
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     snprintf(a.sun_path, sizeof a.sun_path, "/run/bulkhead/%s/bus", instance);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     report("connect-bus", connect(fd, (struct sockaddr *)&a, sizeof a) == 0, errno, a.sun_path);
     close(fd);
-    report("umount-run", umount2("/run/bulkhead", MNT_DETACH) == 0, errno, "");
-    report("umount-bpffs", umount2("/sys/fs/bpf", MNT_DETACH) == 0, errno, "");
 }
 
 static void mounts(void)
 {
+    report("umount-run", umount2("/run/bulkhead", MNT_DETACH) == 0, errno, "");
+    report("umount-bpffs", umount2("/sys/fs/bpf", MNT_DETACH) == 0, errno, "");
     report("mount-tmpfs", mount("none", scratch, "tmpfs", 0, NULL) == 0, errno, scratch);
     report("mount-cgroup2", mount("none", scratch, "cgroup2", 0, NULL) == 0, errno, scratch);
     report("mount-bpf", mount("none", scratch, "bpf", 0, NULL) == 0, errno, scratch);
@@ -151,7 +151,13 @@ static void mounts(void)
 
 static void kernel(void)
 {
-    report("ptrace-daemon", ptrace(PTRACE_SEIZE, daemon_pid, 0, 0) == 0, errno, "");
+    /* by a child, whose end lets the daemon go again */
+    pid_t tracer = fork();
+    if (tracer == 0)
+        _exit(ptrace(PTRACE_SEIZE, daemon_pid, 0, 0) == 0 ? 0 : errno);
+    int status = 0;
+    waitpid(tracer, &status, 0);
+    report("ptrace-daemon", status == 0, WEXITSTATUS(status), "");
     char byte;
     struct iovec local = {&byte, 1}, remote = {(void *)0x10000, 1};
     ssize_t n = process_vm_readv(daemon_pid, &local, 1, &remote, 1, 0);
@@ -185,9 +191,9 @@ int main(int argc, char **argv)
     if (daemon_pid <= 0) /* "0": the parent started us */
         daemon_pid = getppid();
     fprintf(out, "{");
-    cgroups();
     hidden();
     kernel();
+    cgroups();
     mounts();
     fprintf(out, "}\n");
     fclose(out);

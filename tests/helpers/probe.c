@@ -1,4 +1,5 @@
-/* usage: probe NAME [IGNORED…]. The least a service can be: says that it runs, and on SIGTERM that it ends. */
+/* usage: probe NAME [IGNORED…]. The least a service can be: says that it runs (to the notify socket too, where there is
+ * one), and on SIGTERM that it ends. */
 #include "tests/helpers/helper.h"
 
 int main(int argc, char **argv)
@@ -9,6 +10,9 @@ int main(int argc, char **argv)
     sigaddset(&term, SIGTERM);
     sigprocmask(SIG_BLOCK, &term, NULL);
     mark("up", "%s", name);
+    const char *notify = getenv("NOTIFY_SOCKET");
+    if (notify && tell(notify, "READY=1") < 0)
+        return 1;
     int s;
     sigwait(&term, &s);
     mark("down", "%s", name);

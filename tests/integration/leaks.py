@@ -93,7 +93,7 @@ def sysctls():
 
 
 def bpf_objects():
-    """{(kind, id): description} of all bpf objects on the host, with who holds them."""
+    """{(kind, id): description} of all bpf objects on the host."""
     found = {}
     for kind in ("prog", "map", "link"):
         done = subprocess.run(["bpftool", "-j", "-f", kind, "show"], capture_output=True, text=True)
@@ -102,6 +102,32 @@ def bpf_objects():
                 if isinstance(o, dict) and "id" in o:
                     found[kind, o["id"]] = o
     return found
+
+
+def bpf_held():
+    """The objects that a process has open: (kind, id) from the descriptors' own words."""
+    held = set()
+    for pid in processes():
+        try:
+            names = os.listdir(f"/proc/{pid}/fdinfo")
+        except OSError:
+            continue
+        for name in names:
+            for line in read(f"/proc/{pid}/fdinfo/{name}").decode(errors="replace").splitlines():
+                key, _, value = line.partition(":")
+                if key in ("prog_id", "map_id", "link_id"):
+                    held.add((key[:4].rstrip("_"), int(value)))
+    return held
+
+
+def bpf_leaked(before):
+    """New objects that no process holds and no pin keeps, not even through a link or a program: the kernel keeps them
+    for something that is gone."""
+    objects = bpf_objects()
+    held = bpf_held() | {k for k, o in objects.items() if o.get("pinned")}
+    held |= {("prog", objects[k]["prog_id"]) for k in list(held) if k in objects and k[0] == "link"}
+    held |= {("map", m) for k in list(held) if k in objects and k[0] == "prog" for m in objects[k].get("map_ids", [])}
+    return {k: o.get("name") for k, o in objects.items() if k not in before and k not in held}
 
 
 def others_run(instance):
@@ -138,9 +164,9 @@ class Snapshot:
         assert not left, f"left behind: listeners on ports {left}"
         left = unix_sockets((f"/run/bulkhead/{d.instance}/", str(d.scratch)))
         assert not left, f"left behind: unix sockets {left}"
-        now = [m for m in mounts() if not (m[0].startswith(BPFFS) and others_run(d.instance))]
-        more = [m for m in now if m not in self.mounts]
-        assert not more, f"left behind: mounts {more}"
+        # others on the machine mount and unmount too: what they mount goes again, a leak stays
+        wait_gone(lambda: [m for m in mounts() if m not in self.mounts and not (m[0].startswith(BPFFS) and others_run(d.instance))],
+                  "mounts", 10)
 
 
 class Machine:
@@ -155,12 +181,8 @@ class Machine:
         changed = {k: (v, now[k]) for k, v in self.sysctls.items() if k in now and now[k] != v}
         assert not changed, f"kernel settings changed: {changed}"
 
-        def held_by_nobody():
-            return {k: o for k, o in bpf_objects().items()
-                    if k not in self.bpf and not o.get("pids") and not o.get("pinned") and o.get("name") != "pid_iter"}
-
-        # Another instance's objects have a process or a pin; what has neither and stays is held by a dead cgroup or the like.
-        wait_gone(held_by_nobody, "bpf objects without a holder", 5)
+        # Another instance's objects have a process or a pin. Freeing takes a grace period of the kernel.
+        wait_gone(lambda: bpf_leaked(self.bpf), "bpf objects without a holder", 5)
         for mount in dict.fromkeys(cgroup_mounts()):
             left = [os.path.join(top, x) for top, dirs, _ in os.walk(mount) for x in dirs if x.startswith(f"bulkhead-{prefix}-")]
             assert not left, f"left behind: cgroups {left}"

@@ -1,0 +1,187 @@
+"""Instances: one lock each, side by side; what is wrong at the start is one clear line and an exit status."""
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from lib import BUILD, PHASES, alive, drop_to, helper, in_namespace, wait_for
+
+CLONE_NEWNS = 0x00020000
+MS_REC, MS_PRIVATE, MS_BIND, MNT_DETACH = 0x4000, 1 << 18, 4096, 2
+
+
+def one_line(d, *words):
+    lines = [line for line in d.log.splitlines() if line.strip()]
+    assert len(lines) == 1, d.log
+    for word in words:
+        assert re.search(word, lines[0]), f"{word!r} is not in {lines[0]!r}"
+    return lines[0]
+
+
+def test_a_taken_name_is_refused(daemon):
+    first = daemon({"m": {"module.exec": f"{helper('probe')} m"}})
+    second = daemon({"m": {"module.exec": f"{helper('probe')} other"}}, instance=first.instance, ready=False)
+    assert second.wait_exit() == 1
+    one_line(second, first.instance, str(first.pid) + r"|running|taken|another")
+    second.clean = True
+    assert first.module("m")["state"] == "running" and not second.marks.of("up")
+    first.stop()
+
+
+def test_several_instances_side_by_side(daemon):
+    daemons = [daemon({"m": {"module.exec": f"{helper('probe')} m"}}) for _ in range(3)]
+    assert len({d.module("m")["cgroup"] for d in daemons}) == 3
+    daemons[1].stop()
+    assert [d.module("m")["state"] for d in (daemons[0], daemons[2])] == ["running"] * 2
+    daemons[0].stop()
+    daemons[2].stop()
+
+
+def test_not_root(daemon):
+    d = daemon({"m": {"module.exec": helper("probe"), "sandbox.user": "nobody"}}, ready=False, before_exec=drop_to(65534))
+    assert d.wait_exit() == 1
+    one_line(d, "root")
+    d.check_clean()
+
+
+@pytest.mark.parametrize("what", ["missing", "world-writable file", "world-writable directory", "foreign owner", "syntax", "unreadable"])
+def test_bad_configuration_is_78(daemon, what):
+    d = daemon.make({"m": {"module.exec": f"{helper('probe')} m"}})
+    module = d.config / "modules.d" / "m.ini"
+    if what == "missing":
+        subprocess.run(["rm", "-r", str(d.config)], check=True)
+    elif what == "world-writable file":
+        os.chmod(module, 0o666)
+    elif what == "world-writable directory":
+        os.chmod(d.config / "modules.d", 0o777)
+    elif what == "foreign owner":
+        os.chown(module, 65534, 65534)
+    elif what == "syntax":
+        module.write_text("[module]\nexec\n")
+    else:  # root reads everything: what it can't read is no file
+        module.unlink()
+        module.mkdir()
+    d.start(ready=False)
+    assert d.wait_exit() == 78, d.log
+    assert str(d.config) in d.log and ("m.ini" in d.log or what in ("missing", "world-writable directory")), d.log
+    assert not d.marks.of("up")
+    d.check_clean()
+
+
+def test_all_errors_at_once(daemon):
+    d = daemon.make({"a": {"module.exec": helper("probe"), "module.requires": "nowhere"}, "b": {"module.exec": helper("probe"), "limits.memory_max": "64"},
+                     "c": {"module.exec": helper("probe"), "sandbox.user": "no-such-user"}})
+    d.start(ready=False)
+    assert d.wait_exit() == 78
+    for words in r"a\.ini:\d+: module\.requires: .*nowhere", r"b\.ini:\d+: limits\.memory_max: ", r"c\.ini:\d+: sandbox\.user: ":
+        assert re.search(words, d.log), d.log
+    d.check_clean()
+
+
+def test_limits_over_what_the_host_has(daemon):
+    d = daemon({"m": {"module.exec": helper("probe"), "limits.memory_max": "4000G", "module.required": True}}, ready=False)
+    assert d.wait_exit() == 78
+    assert re.search(r"3\.9T|4000\.?0?G", d.log) and "memory" in d.log, d.log
+    d.check_clean()
+
+
+def hide(path):
+    """In a mount namespace of the daemon's own, an empty directory over the path."""
+    def then(libc):
+        libc.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
+        assert libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
+        assert libc.mount(b"none", path.encode(), b"tmpfs", 0, b"mode=0755") == 0
+    return in_namespace(CLONE_NEWNS, then)
+
+
+def test_no_btf(daemon):
+    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, ready=False, before_exec=hide("/sys/kernel/btf"))
+    assert d.wait_exit() == 1
+    one_line(d, "BTF|btf")
+    assert not d.marks.of("up")
+    d.check_clean()
+
+
+def test_no_btf_where_bpf_is_optional(daemon):
+    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, before_exec=hide("/sys/kernel/btf"), supervisor={"bpf": "optional"})
+    assert d.module("m")["state"] == "running"
+    assert re.search(r"(?i)btf", d.log)
+    d.stop()
+
+
+def test_no_bpffs_to_be_had(daemon):
+    """/sys/fs/bpf can't be mounted on: it is a directory that is not there."""
+    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, ready=False, before_exec=hide("/sys/fs"))
+    assert d.wait_exit() == 1
+    lines = [line for line in d.log.splitlines() if line.strip()]
+    assert len(lines) == 1 and re.search("bpf|cgroup", lines[0]), d.log
+    d.check_clean()
+
+
+def test_what_a_killed_daemon_left_is_taken_down_by_the_next(daemon):
+    d = daemon({"a": {"module.exec": helper("daemonize")}, "b": {"module.exec": f"{helper('probe')} b", "module.ready": "exec"},
+                "c": {"module.exec": helper("stubborn"), "module.stop_timeout": "300ms"}})
+    left = [d.marks.wait("daemon").pid, d.marks.wait("up").pid, d.marks.wait("stubborn").pid]
+    d.kill()
+    assert all(alive(p) for p in left), "the modules outlive the daemon"
+    again = daemon(share=d)
+    assert not any(alive(p) for p in left)
+    for name in "a", "b", "c":
+        assert len([x for x in again.log.splitlines() if re.search(rf"\b{name}\b.*left|left.*\b{name}\b", x)]) == 1, again.log
+    assert {m["name"]: m["state"] for m in again.status()["modules"]} == dict.fromkeys("abc", "running")
+    again.stop()
+
+
+def test_a_killed_daemon_whose_modules_are_gone_too(daemon):
+    d = daemon({"a": {"module.exec": f"{helper('probe')} a", "module.runtime_directory": "bulkhead-test-left"}})
+    pid = d.module("a")["pid"]
+    d.kill()
+    os.kill(pid, signal.SIGKILL)
+    again = daemon(share=d)
+    assert again.module("a")["state"] == "running"
+    again.stop()
+
+
+def test_kill_9_at_many_moments_leaves_what_the_next_can_clear(daemon):
+    """During start, running and stop alike."""
+    d = daemon.make()
+    go = d.fifo("go")
+    for i in range(5):
+        d.add(f"m{i}", {"module.exec": f"{helper('fdready')} 3 {go}", "module.ready": "fd:3"} | ({"module.requires": f"m{i - 1}"} if i else {}))
+    current = d.start(ready=False)
+    for begun in 1, 3, 5:
+        for _ in range(begun - len(current.marks.of("fdready")) if begun > 1 else 0):
+            current.go(go)
+        wait_for(lambda: current.marks.of("fdready"), "a start")
+        current.kill()
+        current = daemon(share=current, ready=False)
+        current.marks.wait("fdready", len(current.marks.all) + 1)
+    for _ in range(10):
+        current.go(go)
+    current.wait_ready()
+    current.stop()
+
+
+def test_purge_after_a_kill(daemon):
+    d = daemon({"a": {"module.exec": f"{helper('probe')} a"}})
+    if subprocess.run([str(BUILD / "bulkhead"), "purge", "--help"], capture_output=True).returncode != 0:
+        pytest.skip("bulkhead purge is a later issue")
+    pid = d.module("a")["pid"]
+    d.kill()
+    d.cli("purge", rc=0)
+    assert not alive(pid)
+    d.check_clean()
+
+
+def test_teardown_of_leftovers_has_phases(daemon):
+    d = daemon({"a": {"module.exec": f"{helper('probe')} a"}})
+    d.kill()
+    again = daemon(share=d)
+    assert d.marks.of("down"), "it got its stop signal before anything harder"
+    told = [p for p in PHASES if re.search(rf"\b{p}\b", again.log)]
+    assert again.module("a")["state"] == "running" and told is not None
+    again.stop()

@@ -1,0 +1,212 @@
+"""Teardown: ten phases in order, work in flight first, and nobody survives it."""
+
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from lib import BUILD, PHASES, alive, helper, wait_for
+
+
+def connect(port):
+    s = socket.create_connection(("127.0.0.1", port), 5)
+    s.settimeout(10)
+    s.sendall(b"hello")
+    assert s.recv(16) == b"hello"
+    return s
+
+
+def in_background(d, verb, *args):
+    return subprocess.Popen(d.argv(verb, *args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def server(d, **keys):
+    port = d.port()
+    d.add("server", {"module.exec": f"{helper('server')} tcp:{port}", "module.ready": f"tcp:{port}", "work.track": "connections",
+                     "work.ports": port} | {k.replace("__", "."): v for k, v in keys.items()})
+    return port
+
+
+def test_a_daemonized_child_is_gone_after_stop(daemon):
+    d = daemon({"old": {"module.exec": helper("daemonize")}})
+    child = d.marks.wait("daemon")
+    main = d.marks.wait("main")
+    assert int(child.more[0]) != main.pid and alive(child.pid), "it has left the session"
+    d.cli("stop", "old", rc=0)
+    assert not alive(child.pid) and not alive(main.pid) and d.pids("old") == []
+    d.stop()
+
+
+def test_an_ignored_sigterm_ends_after_stop_timeout(daemon):
+    d = daemon({"deaf": {"module.exec": helper("stubborn"), "module.stop_timeout": "700ms"}})
+    pid = d.marks.wait("stubborn").pid
+    begun = time.monotonic()
+    d.cli("stop", "deaf")
+    took = time.monotonic() - begun
+    assert not alive(pid) and 0.7 <= took < 3, f"{took:.2f} s"
+    phases = {p["phase"]: p for p in d.module("deaf")["teardown"]}
+    assert phases["process"]["status"] == "timed-out" and "stop_timeout" in phases["process"]["error"]
+    assert phases["process"]["duration_usec"] >= 700000 and phases["cgroup"]["status"] == "ok"
+    d.stop()
+
+
+def test_stop_signal_is_sent(daemon):
+    d = daemon({"usr": {"module.exec": f"{helper('exitwith')} 0 {{}}", "module.stop_signal": "SIGUSR1"}} if False else
+               {"usr": {"module.exec": helper("forkbomb"), "limits.pids_max": 1, "module.stop_signal": "SIGUSR1"}})
+    d.marks.wait("forkbomb")
+    d.cli("stop", "usr", rc=0)
+    assert d.module("usr")["last_exit"]["signal"] == signal.SIGUSR1
+    d.stop()
+
+
+def test_the_ten_phases_in_order_in_events_and_status(daemon):
+    d = daemon({"one": {"module.exec": f"{helper('probe')} one"}})
+    d.events.read()
+    d.cli("stop", "one", rc=0)
+    d.wait_event(module="one", event="phase", phase="events")
+    assert [p for p, _ in d.phases("one")] == PHASES
+    teardown = d.module("one")["teardown"]
+    assert [p["phase"] for p in teardown] == PHASES
+    for p in teardown:
+        assert set(p) == {"phase", "status", "duration_usec", "error"}
+        assert p["status"] in ("ok", "skipped"), p
+        assert p["error"] if p["status"] == "skipped" else p["error"] is None
+    assert {p["phase"] for p in teardown if p["status"] == "ok"} >= {"controllers", "process", "cgroup", "events"}
+    d.stop()
+
+
+def test_exec_stop_post_is_told_how_it_ended(daemon):
+    d = daemon.make()
+    go = d.fifo("go")
+    d.add("post", {"module.exec": f"{helper('exitwith')} 7 {go}", "module.exec_stop_post": f"{helper('touch')} post", "recovery.restart": "no"})
+    d.add("stopped", {"module.exec": f"{helper('probe')} x", "module.exec_stop_post": f"{helper('touch')} stopped"})
+    d.add("bad", {"module.exec": f"{helper('probe')} y", "module.exec_stop_post": f"{helper('touch')} bad 3"})
+    d.start()
+    d.go(go)
+    assert d.marks.wait("post").more == ["exited", "7"]
+    d.cli("stop", "stopped", rc=0)
+    assert d.marks.wait("stopped").nsec > d.marks.wait("down", more="x").nsec
+    d.cli("stop", "bad")
+    process = d.module("bad")["teardown"][PHASES.index("process")]
+    assert process["status"] == "failed" and "exec_stop_post" in process["error"] and "3" in process["error"], process
+    assert d.module("bad")["teardown"][PHASES.index("cgroup")]["status"] == "ok", "a failure is named and the next phase runs"
+    d.stop()
+
+
+def test_a_start_that_failed_undoes_just_what_it_did(daemon):
+    d = daemon({"none": {"module.exec": "/nonexistent/program", "recovery.restart": "no"}})
+    m = d.wait("none", "failed")
+    statuses = {p["phase"]: p["status"] for p in m["teardown"]}
+    assert [p["phase"] for p in m["teardown"]] == PHASES
+    assert statuses["gate"] == statuses["drain"] == "skipped" and statuses["cgroup"] == "ok", statuses
+    assert d.pids("none") == []
+    d.stop()
+
+
+def test_a_drain_waits_for_the_connection_and_then_ends_it_all(daemon):
+    d = daemon.make()
+    port = server(d)
+    d.start()
+    client = connect(port)
+    d.wait("server", lambda m: m["work"]["in_flight"] == 1)
+    stop = in_background(d, "stop", "server")
+    d.wait("server", "draining")
+    client.sendall(b"again")
+    assert client.recv(16) == b"again", "it serves while it is drained"
+    assert stop.poll() is None and not d.marks.of("term"), "no signal before the drain is over"
+    client.close()
+    assert stop.wait(20) == 0, stop.communicate()
+    stop.communicate()
+    assert d.marks.wait("term").more == ["0"]
+    m = d.module("server")
+    assert {p["phase"]: p["status"] for p in m["teardown"]}["drain"] == "ok"
+    d.stop()
+
+
+def test_the_hard_limit_ends_a_drain(daemon):
+    d = daemon.make()
+    port = server(d, work__drain_soft="200ms", work__drain_hard="900ms", module__stop_timeout="300ms")
+    d.start()
+    client = connect(port)
+    d.wait("server", lambda m: m["work"]["in_flight"] == 1)
+    begun = time.monotonic()
+    d.cli("stop", "server")
+    took = time.monotonic() - begun
+    drain = d.module("server")["teardown"][PHASES.index("drain")]
+    assert drain["status"] == "timed-out" and drain["duration_usec"] >= 900000, drain
+    assert 0.9 <= took < 5
+    assert client.recv(16) == b"", "the connection was ended"
+    events = [e for e in d.events.read() if e["phase"] == "drain"]
+    assert any("soft" in e["event"] for e in events), events
+    assert any(e["event"] == "drain-progress" or "progress" in e["event"] for e in events), events
+    client.close()
+    d.stop()
+
+
+def test_a_second_sigterm_cuts_the_drain_and_keeps_the_order(daemon):
+    d = daemon.make()
+    port = server(d, work__drain_hard="30s", module__stop_timeout="300ms")
+    d.start()
+    client = connect(port)
+    d.wait("server", lambda m: m["work"]["in_flight"] == 1)
+    d.process.send_signal(signal.SIGTERM)
+    d.wait_event(module="server", event="phase", phase="gate")
+    begun = time.monotonic()
+    d.process.send_signal(signal.SIGTERM)
+    d.wait_exit()
+    assert time.monotonic() - begun < 5
+    d.close_events_keep = d.events.read()
+    assert [p for p, _ in d.phases("server")] == PHASES
+    assert dict(d.phases("server"))["drain"] != "ok"
+    client.close()
+    d.stop()
+
+
+def test_sigint_and_shutdown_are_orderly_too(daemon):
+    d = daemon({"a": {"module.exec": f"{helper('probe')} a"}})
+    d.stop(sig=signal.SIGINT)
+    assert d.marks.of("down")
+    d = daemon({"a": {"module.exec": f"{helper('probe')} a"}})
+    d.cli("shutdown", rc=0)
+    d.wait_exit()
+    d.stop()
+    assert d.marks.of("down")
+
+
+def test_stop_with_running_dependents_lists_them_and_refuses(daemon):
+    d = daemon({"base": {"module.exec": f"{helper('probe')} base"},
+                "on": {"module.exec": f"{helper('probe')} on", "module.requires": "base"}})
+    refused = d.cli("stop", "base", rc=1)
+    assert "on" in refused.err and "--cascade" in refused.err
+    assert d.module("base")["state"] == "running"
+    d.cli("stop", "--cascade", "base", rc=0)
+    down = [m.more[0] for m in sorted(d.marks.of("down"), key=lambda m: m.nsec)]
+    assert down == ["on", "base"]
+    d.stop()
+
+
+def test_kill_sends_a_signal_and_recovery_answers(daemon):
+    d = daemon({"k": {"module.exec": f"{helper('probe')} k"}})
+    pid = d.module("k")["pid"]
+    d.cli("kill", "--signal", "SIGKILL", "k", rc=0)
+    m = d.wait("k", lambda m: m["generation"] == 2 and m["state"] == "running")
+    assert m["pid"] != pid and m["last_exit"]["signal"] == 9 and m["last_exit"]["oom"] is False
+    d.stop()
+
+
+def test_fifty_cycles_leak_nothing(daemon):
+    d = daemon({"c": {"module.exec": f"{helper('probe')} c", "module.runtime_directory": "bulkhead-test-cycles", "module.ready": "notify",
+                      "module.exec_stop_post": "/bin/true"} | {"module.exec": f"{helper('notify')} ready"}})
+    d.cli("restart", "c", rc=0)
+    before = d.fd_count()
+    rss = lambda: int(next(x for x in open(f"/proc/{d.pid}/status") if x.startswith("VmRSS")).split()[1])  # noqa: E731
+    grown = rss()
+    for _ in range(25):
+        d.cli("stop", "c", rc=0)
+        d.cli("start", "c", rc=0)
+    wait_for(lambda: d.fd_count() <= before, lambda: f"{d.fd_count()} descriptors, there were {before}")
+    assert d.module("c")["generation"] == 27
+    assert rss() - grown < 4096 or (BUILD.name.endswith("san")), "memory stays"
+    d.stop()
