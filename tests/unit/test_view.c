@@ -69,7 +69,7 @@ static void test_every_line_fits(void **state)
     json_t *j = json(status_text), *m = json_array_get(json_object_get(j, "modules"), 0);
     json_object_set_new(m, "name", json_string("a23456789012345678901234567890123456789012345678901234567890123"));
     json_object_set_new(m, "pid", json_integer(4194304));
-    json_object_set_new(json_object_get(m, "memory"), "current", json_integer(1023ll * 1024 * 1024));
+    json_object_set_new(json_object_get(m, "memory"), "current", json_integer(1023 << 20));
     _cleanup_(freep) char *got = view_status(j, &v);
     json_decref(j);
     for (const char *p = strstr(got, "NAME"); *p; p += strcspn(p, "\n") + 1)
@@ -217,7 +217,7 @@ static void test_odd_documents(void **state)
         json_t *j = json(odd[i]);
         _cleanup_(freep) char *a = view_status(j, &v), *b = view_module(j, &v), *c = view_explain(j, &v),
                               *d = view_event(j), *e = view_progress(j), *f = view_teardown(j, &v);
-        assert_true(a && b && c && d && f);
+        assert_true(a && b && c && d && f && (!e || *e));
         json_decref(j);
     }
 }
