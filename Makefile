@@ -30,12 +30,14 @@ say = $(if $(V),,@printf "  %-5s %s\n" $(1) $(2))
 ROOMS := base policies cgroups bpf supervisor/plan supervisor/run supervisor/watch supervisor/stop supervisor/control supervisor
 LIB_SRC := $(filter-out supervisor/main.c %.bpf.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
 TOOL_SRC := $(wildcard tools/*.c)
+TOOL_LIB_SRC := $(filter-out tools/main.c,$(TOOL_SRC))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 HELPER_SRC := $(wildcard tests/helpers/*.c)
 BPF_SRC := bpf/maps.bpf.c $(filter-out bpf/maps.bpf.c,$(wildcard bpf/*.bpf.c)) # libbpf 1.1 wants maps defined first
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIB := $(B)/libbulkhead.a
+TOOL_LIB := $(B)/libtool.a
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 HELPERS := $(patsubst tests/helpers/%.c,$(B)/helpers/%,$(HELPER_SRC))
 PROGRAMS := $(B)/bulkheadd $(B)/bulkhead
@@ -60,15 +62,20 @@ $(LIB): $(call obj,$(LIB_SRC))
 	$(call say,AR,$@)
 	$(Q)ar rcsTP $@ $^
 
+$(TOOL_LIB): $(call obj,$(TOOL_LIB_SRC))
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)ar rcsTP $@ $^
+
 $(B)/bulkheadd: $(call obj,supervisor/main.c) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
 
-$(B)/bulkhead: $(call obj,$(TOOL_SRC)) $(LIB)
+$(B)/bulkhead: $(call obj,tools/main.c) $(TOOL_LIB) $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(TOOL_LIBS) -o $@
 
-$(B)/unit/%: $(B)/obj/tests/unit/%.o $(LIB)
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(TOOL_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@

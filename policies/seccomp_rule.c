@@ -141,7 +141,7 @@ static int parse_masked(const char *p, const char *end, SeccompCond *c, Error *e
     const char *eq = memmem(p, (size_t)(end - p), "==", 2);
     if (!eq)
         return error_set(e, -EINVAL, "a mask without '==' (&MASK==VALUE)");
-    uint64_t mask, value;
+    uint64_t mask = 0, value = 0;
     int r = parse_bits(p, eq, &mask, e);
     if (r == 0)
         r = parse_bits(eq + 2, end, &value, e);

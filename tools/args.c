@@ -8,7 +8,7 @@
 
 const Option options[OPTION_N] = {
     [OPTION_INSTANCE] = {"instance", 'i', "NAME", "which daemon (default: $BULKHEAD_INSTANCE, or default)"},
-    [OPTION_CONFIG] = {"config", 0, "DIR", "the configuration, where no DIR is given (default: /etc/bulkhead)"},
+    [OPTION_CONFIG] = {"config", 0, "DIR", "the same as the word DIR"},
     [OPTION_JSON] = {"json", 0, NULL, "print JSON"},
     [OPTION_NO_PAGER] = {"no-pager", 0, NULL, "never start a pager"},
     [OPTION_NO_BLOCK] = {"no-block", 0, NULL, "do not wait for the outcome"},
@@ -26,7 +26,7 @@ const Option options[OPTION_N] = {
 bool verb_takes(const Verb *v, OptionId id)
 {
     const unsigned everywhere = OPTION_BIT(OPTION_INSTANCE) | OPTION_BIT(OPTION_NO_PAGER) | OPTION_BIT(OPTION_HELP) |
-                                OPTION_BIT(OPTION_VERSION) | OPTION_BIT(OPTION_CONFIG);
+                                OPTION_BIT(OPTION_VERSION);
     return ((everywhere | v->options) & OPTION_BIT(id)) != 0;
 }
 
@@ -211,6 +211,8 @@ static int check(const Parse *p)
     for (size_t i = 0; i < OPTION_N; i++)
         if ((p->given & OPTION_BIT(i)) && !verb_takes(a->verb, (OptionId)i))
             return error_set(p->e, -EINVAL, "--%s does not go with %s", options[i].name, a->verb->name);
+    if (a->config && a->n_words > 0)
+        return error_set(p->e, -EINVAL, "give the directory once, as a word or by --config");
     if (a->n_words < a->verb->min_words)
         return error_set(p->e, -EINVAL, "%s needs a %s", a->verb->name,
                          str_starts(a->verb->words, "MODULE") ? "MODULE" : a->verb->words);
@@ -224,7 +226,7 @@ static int check(const Parse *p)
 
 int args_parse(int argc, char *const *argv, const char *environment_instance, Args *ret, Error *e)
 {
-    Args a = {.instance = "default", .config = "/etc/bulkhead", .timeout = USEC_INFINITY, .lines = UINT64_MAX};
+    Args a = {.instance = "default", .timeout = USEC_INFINITY, .lines = UINT64_MAX};
     Parse p = {.argc = argc, .argv = argv, .args = &a, .e = e};
     int r = 0;
     if (environment_instance && *environment_instance &&

@@ -51,7 +51,8 @@ typedef struct Verb Verb;
 /* Strings are borrowed from argv and the environment. */
 typedef struct Args {
     const Verb *verb; /* NULL: only --help or --version was asked for */
-    const char *instance, *config;
+    const char *instance;
+    const char *config; /* NULL = not given */
     bool json, no_pager, no_block, cascade, follow, verbose, help, version;
     uint64_t timeout; /* µs, USEC_INFINITY = none */
     int signal;       /* 0 = not given */

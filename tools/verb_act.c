@@ -25,6 +25,7 @@ typedef struct Target {
     const char *name;
     sd_bus_slot *slot;
     bool over;
+    bool torn_down; /* phases were seen: it was not down already */
 } Target;
 
 struct Work {
@@ -53,6 +54,10 @@ static void on_event(const json_t *event, const char *line, void *userdata)
 {
     (void)line;
     Work *w = userdata;
+    for (size_t i = 0; i < w->n && w->targets; i++)
+        if (str_equal(member_string(event, "event"), "phase") &&
+            str_equal(member_string(event, "module"), w->targets[i].name))
+            w->targets[i].torn_down = true;
     char *text = view_progress(event);
     if (!text)
         return;
@@ -207,6 +212,8 @@ static ToolStatus run(Work *w, char **names)
     ToolStatus status = wait_for_all(w);
     bool phases = stops(a) && !a->no_block && (a->verbose || term()->output_is_terminal);
     for (size_t i = 0; phases && status == TOOL_DONE && i < w->n; i++) {
+        if (!w->targets[i].torn_down)
+            continue;
         if (w->n > 1)
             printf("%s:\n", names[i]);
         show_phases(w, names[i]);

@@ -63,11 +63,17 @@ static void print_complaints_json(const Complaints *c)
     putchar('\n');
 }
 
+/* The directory the user named, or NULL. */
+static const char *directory(const Args *a)
+{
+    return a->n_words > 0 ? a->words[0] : a->config;
+}
+
 ToolStatus verb_check(const Args *a)
 {
     _cleanup_(config_done) Config c = {0};
     _cleanup_complaints_ Complaints complaints = {0};
-    load(a->n_words > 0 ? a->words[0] : a->config, &c, &complaints);
+    load(str_or(directory(a), "/etc/bulkhead"), &c, &complaints);
     if (a->json)
         print_complaints_json(&complaints);
     else
@@ -96,9 +102,9 @@ ToolStatus verb_plan(const Args *a)
     _cleanup_(config_done) Config c = {0};
     _cleanup_(freep) char *text = NULL;
     ToolStatus status;
-    if (a->n_words == 0) {
+    if (!directory(a)) {
         status = ask_daemon(a, a->json ? "GetPlan" : "GetPlanText", &text);
-    } else if ((status = load_or_complain(a->words[0], &c)) == TOOL_DONE) {
+    } else if ((status = load_or_complain(directory(a), &c)) == TOOL_DONE) {
         _cleanup_json_ json_t *plan = a->json ? plan_describe(c.graph) : NULL;
         text = a->json ? json_dumps(plan, JSON_COMPACT) : plan_text(c.graph);
     }
@@ -150,9 +156,9 @@ ToolStatus verb_graph(const Args *a)
     _cleanup_(config_done) Config c = {0};
     _cleanup_(freep) char *graph = NULL;
     ToolStatus status;
-    if (a->n_words == 0)
+    if (!directory(a))
         status = ask_daemon(a, "GetGraph", &graph);
-    else if ((status = load_or_complain(a->words[0], &c)) == TOOL_DONE)
+    else if ((status = load_or_complain(directory(a), &c)) == TOOL_DONE)
         graph = plan_dot(c.graph);
     if (status != TOOL_DONE)
         return status;

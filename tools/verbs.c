@@ -76,8 +76,9 @@ const Verb verbs[] = {
      "  bulkhead events -f\n"
      "  bulkhead events --json | jq -c 'select(.event == \"exited\")'\n",
      verb_events},
-    {"check", "[DIR]", 0, 1, BIT(OPTION_JSON), false, "find every error of a configuration",
-     "Needs no daemon. Prints nothing and exits 0 when all is well; else each error with its file and line, and exit\n"
+    {"check", "[DIR]", 0, 1, BIT(OPTION_JSON) | BIT(OPTION_CONFIG), false, "find every error of a configuration",
+     "Of DIR, or /etc/bulkhead; needs no daemon. Prints nothing and exits 0 when all is well; else each error with its "
+     "file and line, and exit\n"
      "status 78.\n"
      "\n"
      "examples:\n"
@@ -85,7 +86,7 @@ const Verb verbs[] = {
      "  bulkhead check ./policy\n"
      "  bulkhead check --json ./policy | jq -r '.[].message'\n",
      verb_check},
-    {"plan", "[DIR]", 0, 1, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true,
+    {"plan", "[DIR]", 0, 1, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT) | BIT(OPTION_CONFIG), true,
      "what would start in which order, with restart and drain times",
      "Of the configuration in DIR, which needs no daemon; without one, of the daemon.\n"
      "\n"
@@ -93,7 +94,8 @@ const Verb verbs[] = {
      "  bulkhead plan\n"
      "  bulkhead plan /etc/bulkhead\n",
      verb_plan},
-    {"graph", "[DIR]", 0, 1, BIT(OPTION_SVG) | BIT(OPTION_TIMEOUT), false, "the dependencies as a drawing",
+    {"graph", "[DIR]", 0, 1, BIT(OPTION_SVG) | BIT(OPTION_TIMEOUT) | BIT(OPTION_CONFIG), false,
+     "the dependencies as a drawing",
      "In the DOT language; with --svg drawn by graphviz. Of the configuration in DIR, which needs no daemon; without\n"
      "one, of the daemon.\n"
      "\n"

@@ -67,7 +67,7 @@ static uint64_t settle_charges(Connection *c)
 /* What to wait for: output alone while something is queued, else input. */
 static void update_events(Connection *c)
 {
-    if (c->dead || c->control->closing) /* the loop may have ended already */
+    if (c->dead || c->control->closing)
         return;
     uint32_t events = EPOLLIN;
     if (!c->ready) {
@@ -76,8 +76,10 @@ static void update_events(Connection *c)
     } else if (queued_messages(c) > 0) {
         events = EPOLLOUT;
     }
-    if (sd_event_source_set_io_events(c->io, events) < 0)
-        connection_drop(c, "event loop");
+    /* -ESTALE: the loop has ended; control_close() writes what is queued. */
+    int r = sd_event_source_set_io_events(c->io, events);
+    if (r < 0 && r != -ESTALE)
+        connection_drop(c, strerror(-r));
 }
 
 void connection_send(Connection *c, sd_bus_message *m, size_t payload)
