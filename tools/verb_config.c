@@ -121,13 +121,12 @@ static ToolStatus draw(const char *graph, const char *file)
         say_error("cannot run dot: %s", strerror(errno));
         return TOOL_FAILED;
     }
-    _cleanup_fd_ int in = fds[0], out = fds[1];
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
-        dup2(in, STDIN_FILENO);
-        close(in);
-        close(out);
+        dup2(fds[0], STDIN_FILENO);
+        close(fds[0]);
+        close(fds[1]);
         signal(SIGPIPE, SIG_DFL);
         if (strcmp(file, "-") == 0)
             execlp("dot", "dot", "-Tsvg", (char *)NULL);
@@ -135,10 +134,10 @@ static ToolStatus draw(const char *graph, const char *file)
             execlp("dot", "dot", "-Tsvg", "-o", file, (char *)NULL);
         _exit(127);
     }
-    in = fd_close(in);
+    close(fds[0]);
     if (pid > 0)
-        (void)fd_write_all(out, graph, strlen(graph)); /* a dot that ends early says so by its status */
-    out = fd_close(out);
+        (void)fd_write_all(fds[1], graph, strlen(graph)); /* a dot that ends early says so by its status */
+    close(fds[1]);
     int status = 0;
     if (pid < 0 || waitpid(pid, &status, 0) != pid || (WIFEXITED(status) && WEXITSTATUS(status) == 127)) {
         say_error("drawing needs `dot` (apt install graphviz); without --svg the graph is printed for it");

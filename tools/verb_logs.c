@@ -194,9 +194,9 @@ ToolStatus verb_logs(const Args *a)
             term_pager();
         return print_file(&c, fd);
     }
-    if (strcmp(kind, "journal") == 0)
+    if (str_equal(kind, "journal"))
         return run_journalctl(a, text);
-    if (strcmp(kind, "null") == 0)
+    if (str_equal(kind, "null"))
         say_error("%s keeps no log (log = null)", a->words[0]);
     else
         say_error("%s writes where the daemon itself writes (log = inherit)", a->words[0]);
