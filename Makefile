@@ -33,6 +33,7 @@ TOOL_SRC := $(wildcard tools/*.c)
 TOOL_LIB_SRC := $(filter-out tools/main.c,$(TOOL_SRC))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 HELPER_SRC := $(wildcard tests/helpers/*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
 BPF_SRC := bpf/maps.bpf.c $(filter-out bpf/maps.bpf.c,$(wildcard bpf/*.bpf.c)) # libbpf 1.1 wants maps defined first
 
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -40,6 +41,7 @@ LIB := $(B)/libbulkhead.a
 TOOL_LIB := $(B)/libtool.a
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 HELPERS := $(patsubst tests/helpers/%.c,$(B)/helpers/%,$(HELPER_SRC))
+BENCHES := $(patsubst tests/bench/%.c,$(B)/bench/%,$(BENCH_SRC))
 PROGRAMS := $(B)/bulkheadd $(B)/bulkhead
 
 LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
@@ -85,6 +87,11 @@ $(B)/helpers/%: tests/helpers/%.c tests/helpers/helper.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -I. -O2 -Wall -Wextra -Werror -static -pthread $< -o $@
+
+$(B)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static $< -o $@
 
 # --- the kernel's side ------------------------------------------------------------------------------------------------
 # One object of all *.bpf.c, stripped of DWARF (645 to 30 KB), as a skeleton. vmlinux.h is this kernel's own.
@@ -140,7 +147,7 @@ demo: deps ## install what is missing, build, and show the story in a minute (ro
 	$(MAKE) all $(HELPERS)
 	tools/demo $(B)
 
-bench: all $(HELPERS) ## compare with the bare floor (root; N=10,100,1000)
+bench: all $(BENCHES) ## compare with the bare floor (root; BENCH_N=10,100,1000)
 	tests/bench/run $(B)
 
 # What tools/lint compiles headers with.
