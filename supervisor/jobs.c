@@ -100,6 +100,8 @@ static void start_came_to_nothing(Host *h, size_t i)
     if (h->starting && m->policy->required && !h->shutting_down) {
         host_problem(h, "%s", text);
         host_shutdown(h, "a required module did not start");
+    } else {
+        log_warning("event=start-failed %s", said ? said : text);
     }
 }
 
@@ -109,6 +111,7 @@ static int on_restart_timer(sd_event_source *s, uint64_t usec, void *userdata)
     Module *m = userdata;
     m->restart_timer = sd_event_source_disable_unref(m->restart_timer);
     m->next_start = 0;
+    m->restarts++;
     jobs_changed(m->ctx->host);
     return 0;
 }
@@ -123,12 +126,12 @@ static void plan_restart(Host *h, size_t i, uint64_t delay)
 {
     Module *m = &h->modules[i];
     h->status[i] = NODE_WAITING;
-    m->restarts++;
-    if (delay == 0)
+    if (delay == 0 || sd_event_add_time_relative(h->ctx.event, &m->restart_timer, CLOCK_MONOTONIC, delay, 1000,
+                                                 on_restart_timer, m) < 0) {
+        m->restarts++;
         return;
-    if (sd_event_add_time_relative(h->ctx.event, &m->restart_timer, CLOCK_MONOTONIC, delay, 1000, on_restart_timer,
-                                   m) >= 0)
-        m->next_start = usec_add(now_realtime(), delay);
+    }
+    m->next_start = usec_add(now_realtime(), delay);
     run_event(&h->ctx, m, 0, "backoff", NULL,
               json_pack("{s:I,s:i}", "delay_usec", (json_int_t)delay, "attempt", (int)m->history.attempts));
 }

@@ -188,13 +188,29 @@ static json_t *exit_story(const LastExit *x)
     return o;
 }
 
-/* The ini line that would allow what was denied, and where it belongs. */
-static json_t *suggestion(const Module *m)
+/* What its sandbox denied to a process of the generation that runs: a worker, mostly, whose main process lives on. */
+static json_t *denied(const Module *m, int *ret_nr)
 {
-    const LastExit *x = m->last_exit;
-    if (!x || x->syscall_nr < 0)
+    struct exit_entry r;
+    const Generation *g = m->generation;
+    if (!g || !g->registered || !g->leaf || kernel_exit(m->ctx->kernel, box_id(g->leaf), &r) < 0 || !r.denied)
         return json_null();
-    _cleanup_(freep) char *syscall = seccomp_syscall_name(x->syscall_nr);
+    _cleanup_(freep) char *syscall = seccomp_syscall_name(r.denied_nr);
+    _cleanup_(freep) char *caller = str_escape(r.denied_comm, strnlen(r.denied_comm, sizeof r.denied_comm), 64);
+    json_t *args = json_array();
+    for (size_t i = 0; i < ELEMENTS(r.denied_args); i++)
+        json_array_append_new(args, json_integer((json_int_t)r.denied_args[i]));
+    *ret_nr = r.denied_nr;
+    return json_pack("{s:i,s:s,s:i,s:o,s:s}", "processes", (int)r.denied, "syscall", syscall, "syscall_nr", r.denied_nr,
+                     "syscall_args", args, "syscall_comm", caller);
+}
+
+/* The ini line that would allow what was denied, and where it belongs. */
+static json_t *suggestion(const Module *m, int nr)
+{
+    if (nr < 0)
+        return json_null();
+    _cleanup_(freep) char *syscall = seccomp_syscall_name(nr);
     _cleanup_(freep) char *old = strv_join(m->policy->sandbox.allow, ", ");
     return json_pack("{s:s,s:o}", "file", m->policy->file, "line",
                      json_sprintf("[sandbox]\nallow = %s%s%s", old ? old : "", old && *old ? ", " : "", syscall));
@@ -228,7 +244,9 @@ static json_t *explain(void *host, const char *name)
                                       : json_null());
     json_object_set_new(o, "last_exit", exit_story(m->last_exit));
     json_object_set_new(o, "oom_kills", json_integer((json_int_t)oom_kills(m, has ? &s : NULL)));
-    json_object_set_new(o, "suggestion", suggestion(m));
+    int nr = m->last_exit ? m->last_exit->syscall_nr : -1;
+    json_object_set_new(o, "denied", denied(m, &nr));
+    json_object_set_new(o, "suggestion", suggestion(m, nr));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
     return o;
 }

@@ -105,11 +105,11 @@ static void say_down(StrBuf *b, const json_t *x, const View *v)
     }
 }
 
-static void say_syscall(StrBuf *b, const json_t *e)
+static void say_syscall(StrBuf *b, const json_t *e, const char *whom)
 {
     const json_t *args = json_object_get(e, "syscall_args");
     const char *comm = member_string(e, "syscall_comm");
-    strbuf_adds(b, "Its sandbox killed it: ");
+    strbuf_addf(b, "Its sandbox killed %s: ", whom);
     if (comm && *comm) {
         add_shown(b, comm);
         strbuf_adds(b, " called ");
@@ -140,7 +140,7 @@ static void say_last_exit(StrBuf *b, const json_t *x, const View *v)
         strbuf_adds(b, ": the kernel killed it because it was out of memory (its memory_max).\n");
     } else if (member_string(e, "syscall")) {
         strbuf_adds(b, ".\n");
-        say_syscall(b, e);
+        say_syscall(b, e, "it");
     } else if (member_number(e, "signal") != UINT64_MAX && member_number(e, "signal") != 0) {
         strbuf_addf(b, " by %s", str_or(member_string(e, "signal_name"), "a signal"));
         if (json_is_object(killer)) {
@@ -219,6 +219,9 @@ char *view_explain(const json_t *x, const View *v)
         strbuf_adds(&b, ".\n");
     }
     say_last_exit(&b, x, v);
+    const json_t *denied = json_object_get(x, "denied");
+    if (json_is_object(denied))
+        say_syscall(&b, denied, member_number(denied, "processes") == 1 ? "a process of it" : "processes of it");
     if (kills != UINT64_MAX && kills > 0)
         strbuf_addf(&b, "%" PRIu64 " of its processes %s killed for memory so far.\n", kills,
                     kills == 1 ? "was" : "were");

@@ -73,12 +73,21 @@ def test_bad_configuration_is_78(daemon, what):
 
 
 def test_all_errors_at_once(daemon):
-    d = daemon.make({"a": {"module.exec": helper("probe"), "module.requires": "nowhere"}, "b": {"module.exec": helper("probe"), "limits.memory_max": "64"},
+    d = daemon.make({"a": {"module.exec": helper("probe"), "module.umask": "9"}, "b": {"module.exec": helper("probe"), "limits.memory_max": "64"},
                      "c": {"module.exec": helper("probe"), "sandbox.user": "no-such-user"}})
     d.start(ready=False)
     assert d.wait_exit() == 78
-    for words in r"a\.ini:\d+: module\.requires: .*nowhere", r"b\.ini:\d+: limits\.memory_max: ", r"c\.ini:\d+: sandbox\.user: ":
+    for words in r"a\.ini:\d+: module\.umask: ", r"b\.ini:\d+: limits\.memory_max: ", r"c\.ini:\d+: sandbox\.user: ":
         assert re.search(words, d.log), d.log
+    d.check_clean()
+
+
+def test_what_the_graph_lacks(daemon):
+    d = daemon.make({"a": {"module.exec": helper("probe"), "module.requires": "nowhere"}, "b": {"module.exec": helper("probe"), "module.after": "c"},
+                     "c": {"module.exec": helper("probe"), "module.requires": "b"}})
+    d.start(ready=False)
+    assert d.wait_exit() == 78
+    assert re.search(r"a\.ini:\d+: module\.requires: .*nowhere", d.log) and re.search(r"module\.(requires|after): .*b → c → b|c → b → c", d.log), d.log
     d.check_clean()
 
 
@@ -178,10 +187,12 @@ def test_purge_after_a_kill(daemon):
 
 
 def test_teardown_of_leftovers_has_phases(daemon):
-    d = daemon({"a": {"module.exec": f"{helper('probe')} a"}})
+    d = daemon({"a": {"module.exec": f"{helper('probe')} a", "module.ready": "notify"}})
     d.kill()
     again = daemon(share=d)
     assert d.marks.of("down"), "it got its stop signal before anything harder"
-    told = [p for p in PHASES if re.search(rf"\b{p}\b", again.log)]
-    assert again.module("a")["state"] == "running" and told is not None
+    first = [(e["phase"], e["detail"]["status"]) for e in again.events.read() or again.wait_event(event="started") and again.events.all
+             if e["event"] == "phase"]
+    assert [p for p, _ in first] == PHASES and dict(first)["process"] == "ok" and dict(first)["drain"] == "skipped"
+    assert again.module("a")["state"] == "running"
     again.stop()

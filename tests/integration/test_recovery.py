@@ -1,5 +1,6 @@
 """Recovery: restart or not, when, and when to give up."""
 
+import os
 import signal
 import time
 
@@ -39,7 +40,7 @@ def test_backoff_grows_and_then_it_gives_up(daemon):
     assert len(starts) == 4 and m["restarts"] == 3 and m["next_start_usec"] is None
     assert gaps[0] < 0.29, "the first restart is at once"
     assert 0.3 <= gaps[1] < 0.55 and 0.6 <= gaps[2] < 1.0, gaps
-    assert "max_attempts" in d.explain("m") or "gave up" in d.explain("m")
+    assert "given up" in d.explain("m")
     assert d.status()["status"] == "degraded"
     # somebody who starts it by hand starts the count anew
     d.cli("start", "m")
@@ -66,7 +67,7 @@ def test_next_start_is_shown_and_a_stop_cancels_it(daemon):
     m = d.wait("m", lambda m: m["next_start_usec"] is not None)
     assert m["state"] == "idle" and m["restarts"] == 1
     assert abs(m["next_start_usec"] / 1e6 - (time.time() + 3600)) < 60, "wall clock, to show"
-    assert "next start" in d.explain("m").lower()
+    assert "started again in 59m" in d.explain("m")
     d.cli("stop", "m")
     assert d.module("m")["next_start_usec"] is None
     d.stop()
@@ -119,16 +120,10 @@ def test_restart_makes_a_new_generation_in_a_fresh_leaf(daemon):
 
 def test_a_crash_storm_ends(daemon):
     """100 modules that crash at once are all restarted; none is lost."""
-    d = daemon.make()
-    go = d.fifo("go")
-    for i in range(100):
-        d.add(f"m{i}", {"module.exec": f"{helper('exitwith')} KILL {go}", "recovery.backoff": "1h", "recovery.max_backoff": "1h"})
-    d.start()
-    d.marks.wait("exitwith", 100)
-    import os
-    fd = os.open(go, os.O_RDWR)
-    os.write(fd, b"g" * 100)
+    d = daemon({f"m{i}": {"module.exec": f"{helper('probe')} m{i}", "module.ready": "notify", "recovery.backoff": "1h",
+                          "recovery.max_backoff": "1h"} for i in range(100)})
+    for m in d.status()["modules"]:
+        os.kill(m["pid"], signal.SIGKILL)
     wait_for(lambda: all(m["generation"] == 2 and m["state"] == "running" for m in d.status()["modules"]),
              lambda: [m for m in d.status()["modules"] if m["generation"] != 2])
-    os.close(fd)
     d.stop()
