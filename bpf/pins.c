@@ -106,19 +106,22 @@ static bool dir_is_empty(int fd)
     return empty;
 }
 
-/* Takes away, under the lock, what the last instance leaves behind: `bulkhead/`, our mount, the lock's file. All of it
+/* Removes `bulkhead/` if it is empty; whether the bpffs holds nothing then. */
+static bool top_is_empty(const char *bpffs)
+{
+    _cleanup_fd_ int top = open(bpffs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0)
+        return false;
+    unlinkat(top, "bulkhead", AT_REMOVEDIR);
+    return dir_is_empty(top);
+}
+
+/* Takes away, under the lock, what the last instance leaves behind: `bulkhead/`, our mount, the lock's file. The mount
  * is kept as long as somebody uses it, which is no error. */
 static void tidy(const char *bpffs, int run_dir)
 {
-    if (is_bpffs(bpffs)) {
-        _cleanup_fd_ int top = open(bpffs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (top < 0 || (unlinkat(top, "bulkhead", AT_REMOVEDIR) < 0 && errno != ENOENT))
-            return;
-        bool empty = dir_is_empty(top);
-        top = fd_close(top);
-        if (empty && mounted_by_us(bpffs) && umount2(bpffs, UMOUNT_NOFOLLOW) < 0)
-            return;
-    }
+    if (is_bpffs(bpffs) && top_is_empty(bpffs) && mounted_by_us(bpffs))
+        umount2(bpffs, UMOUNT_NOFOLLOW);
     unlinkat(run_dir, LOCK_NAME, 0);
 }
 
