@@ -47,6 +47,11 @@ typedef struct GroupStats {
  * On a pure host moves this process into the leaf `root_name`/daemon when controllers must be enabled and it is the
  * only process; else fails saying what to do. Must be called once, before any thread or child exists. */
 int cgroup_tree_open(const char *root_name, CgroupTree **ret, Error *e);
+/* Where the tree is, in every hierarchy, as text for a file: what another daemon needs to find it after a crash, also
+ * when it was itself started in other cgroups. Owned by the caller. */
+char *cgroup_tree_record(const CgroupTree *t);
+/* A tree from such a record; makes nothing. -ENOENT when no directory of it is there any more. */
+int cgroup_tree_recorded(const char *record, CgroupTree **ret, Error *e);
 /* Forgets the tree; removes nothing. */
 CgroupTree *cgroup_tree_close(CgroupTree *t);
 /* Removes the root in every hierarchy; it must be empty of groups. Moves the daemon back out of the leaf it was put in.

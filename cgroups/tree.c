@@ -187,6 +187,50 @@ int cgroup_tree_open(const char *root_name, CgroupTree **ret, Error *e)
     return r < 0 ? r : tree_open_host(host, root_name, ret, e);
 }
 
+char *cgroup_tree_record(const CgroupTree *t)
+{
+    StrBuf b = STRBUF_NULL;
+    strbuf_addf(&b, "path %s\n", t->root_path);
+    for (int h = 0; h < CG_N; h++)
+        if (t->mount[h])
+            strbuf_addf(&b, "dir%d %s\n", h, t->dir[h]);
+    return strbuf_take(&b);
+}
+
+static int recorded_line(CgroupTree *t, const char *line)
+{
+    if (str_starts(line, "path /") && !t->root_path) {
+        t->root_path = xstrdup(line + 5);
+        return 0;
+    }
+    int h = line[0] && line[1] && line[2] ? line[3] - '0' : -1;
+    if (!str_starts(line, "dir") || h < 0 || h >= CG_N || !str_starts(line + 4, " /") || t->dir[h])
+        return -EINVAL;
+    t->dir[h] = xstrdup(line + 5);
+    t->mount[h] = xstrdup(line + 5); /* only that it is there matters for a tree that gets no new groups */
+    t->own_dir[h] = xstrdup(line + 5);
+    t->fd[h] = open(t->dir[h], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return 0;
+}
+
+int cgroup_tree_recorded(const char *record, CgroupTree **ret, Error *e)
+{
+    _cleanup_(tree_closep) CgroupTree *t = new0(CgroupTree);
+    _cleanup_(freep) char *text = xstrdup(record);
+    char *save = NULL;
+    for (int h = 0; h < CG_N; h++)
+        t->fd[h] = -EBADF;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        if (recorded_line(t, line) < 0)
+            return error_set(e, -EINVAL, "the record of an earlier cgroup tree is damaged");
+    if (!t->root_path || t->fd[CG_UNIFIED] < 0)
+        return error_set(e, -ENOENT, "the cgroup tree of an earlier daemon is gone");
+    const char *slash = strrchr(t->root_path, '/');
+    t->name = xstrdup(slash + 1);
+    *ret = TAKE_PTR(t);
+    return 0;
+}
+
 int cgroup_tree_remove(CgroupTree *t, Error *e)
 {
     int r = t->unified ? delegate_return(t, e) : 0;

@@ -158,7 +158,7 @@ static size_t all_sections(const char *ret[static KEYS_MAX])
 
 bool key_section_exists(const char *section)
 {
-    const char *all[KEYS_MAX];
+    const char *all[KEYS_MAX] = {0};
     size_t n = all_sections(all);
     for (size_t i = 0; i < n; i++)
         if (strcmp(all[i], section) == 0)
@@ -168,7 +168,7 @@ bool key_section_exists(const char *section)
 
 const char *key_nearest_section(const char *section)
 {
-    const char *all[KEYS_MAX];
+    const char *all[KEYS_MAX] = {0};
     return str_nearest(section, all, all_sections(all));
 }
 

@@ -23,8 +23,8 @@ int list_command(const Key *k, const char *value, const ValueContext *x, char **
     }
     if (r < 0)
         return r;
-    if (!words || words[0][0] != '/') {
-        _cleanup_(freep) char *shown = value_shown(words ? words[0] : "");
+    if (!words || !words[0] || words[0][0] != '/') {
+        _cleanup_(freep) char *shown = value_shown(words && words[0] ? words[0] : "");
         return error_set(e, -EINVAL, "'%s' is no absolute path (/usr/bin/program arguments; no shell, no PATH)", shown);
     }
     *ret = TAKE_PTR(words);

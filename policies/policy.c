@@ -196,8 +196,10 @@ static void load_modules(Loading *l, int modules_fd, const Raw *defaults, Policy
     STRV_FOREACH (name, names) {
         if (!has_suffix(*name, ".ini.d")) {
             ModulePolicy *m = load_module(l, modules_fd, *name, defaults);
-            if (m)
-                ARRAY_PUSH(p->modules, p->n_modules) = m;
+            if (m) {
+                p->modules = xrealloc(p->modules, p->n_modules + 1, sizeof(void *));
+                p->modules[p->n_modules++] = m;
+            }
             continue;
         }
         _cleanup_(freep) char *module = xstrndup(*name, strlen(*name) - strlen(".d"));
@@ -249,7 +251,7 @@ static void load_all(Loading *l, Policy *p)
         complaints_add(l->complaints, l->dir, 0, NULL, "neither bulkhead.ini nor modules.d is here");
     raws_done(defaults);
     if (p->n_modules > 1)
-        qsort(p->modules, p->n_modules, sizeof(ModulePolicy *), compare_modules);
+        qsort(p->modules, p->n_modules, sizeof(void *), compare_modules);
     for (size_t i = 0; i < p->n_modules; i++)
         p->modules[i]->policy = p;
 }
@@ -328,7 +330,7 @@ ModulePolicy *policy_find(const Policy *p, const char *name)
     const ModulePolicy wanted = {.name = (char *)name};
     const ModulePolicy *key = &wanted;
     ModulePolicy **found =
-        p->n_modules ? bsearch(&key, p->modules, p->n_modules, sizeof(ModulePolicy *), compare_modules) : NULL;
+        p->n_modules ? bsearch(&key, p->modules, p->n_modules, sizeof(void *), compare_modules) : NULL;
     return found ? *found : NULL;
 }
 

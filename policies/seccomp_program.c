@@ -1,8 +1,10 @@
 /* The code generator.
  *
- * Why not libseccomp's: it has no comparison of the syscall number itself ("newer than we know: ENOSYS"), cannot say
- * "this but not that" of one argument, and its 64-bit comparisons are merged wrongly in the versions that Debian has.
- * What is needed is small: a tree over the numbers whose leaves end the program.
+ * Why not libseccomp's: it has no comparison of the syscall number itself ("newer than we know: ENOSYS") and cannot say
+ * "this but not that" of one argument. And 2.5.4, Debian 12's, is wrong where several rules of a syscall compare
+ * ranges: of random rule sets with <= and >=, 130 of 779 programs decided some call differently from their rules, and
+ * the next set kept seccomp_rule_add() in an endless loop (equal and masked comparisons alone: 0 of 6000). What is
+ * needed is small: a tree over the numbers whose leaves end the program.
  *
  *     arch is not ours        -> KILL_PROCESS
  *     number has the x32 bit  -> KILL_PROCESS (-1, which a tracer writes to skip a call, is ENOSYS as without a filter)

@@ -252,10 +252,10 @@ int seccomp_rule_parse(const char *text, SeccompRule **ret, Error *e)
         return r;
     if (open) {
         if (end[-1] != ')')
-            return error_set(e, -EINVAL, "'%.*s(' is not closed by ')' at its end", (int)MIN2(name_end - p, 64l), p);
+            return error_set(e, -EINVAL, "'%.*s(' is not closed by ')' at its end", (int)MIN2(name_end - p, 64L), p);
         if (skip_blanks(open + 1, end - 1) == end - 1)
             return error_set(e, -EINVAL, "'%.*s()' names no argument (without brackets it means any)",
-                             (int)MIN2(name_end - p, 64l), p);
+                             (int)MIN2(name_end - p, 64L), p);
         r = parse_arguments(open + 1, end - 1, rule, e);
         if (r < 0) {
             _cleanup_(freep) char *show = shown(p, (size_t)(end - p));

@@ -169,23 +169,50 @@ static void begin_start_up(Host *h)
 
 /* --- leftovers --- */
 
+CgroupTree *host_remove_tree(CgroupTree *t)
+{
+    if (!t)
+        return NULL;
+    Group *modules = NULL;
+    Error e = {0};
+    if (group_open(t, "modules", &modules, NULL) == 0) {
+        leftovers_sweep(t);
+        (void)group_remove(modules, &e);
+        group_close(modules);
+    }
+    if (e.code || cgroup_tree_remove(t, &e) < 0)
+        log_warning("event=cleanup-failed reason=\"%s\"", error_message(&e));
+    return cgroup_tree_close(t);
+}
+
 static void on_leftover_over(Generation *g)
 {
     Module *m = g->module;
     Host *h = m->ctx->host;
-    _cleanup_(freep) char *failed = teardown_result_failed(m->last_teardown);
-    if (failed)
-        log_warning("module=%s generation=%llu event=leftover-taken-down failed=\"%s\"", module_name(m),
-                    (unsigned long long)g->number, failed);
-    else
+    const TeardownResult *r = m->last_teardown;
+    h->leftovers_over++;
+    if (!r->failed)
         log_info("module=%s generation=%llu event=leftover-taken-down", module_name(m), (unsigned long long)g->number);
-    if (++h->leftovers_over < h->n_leftovers)
-        return;
-    leftovers_sweep(&h->ctx);
-    if (h->shutting_down)
-        jobs_changed(h);
-    else
-        begin_start_up(h);
+    for (size_t i = 0; i < PHASE_N; i++)
+        if (r->failed & (1u << i))
+            log_warning("module=%s generation=%llu event=leftover-taken-down phase=%s status=%s error=\"%s\"",
+                        module_name(m), (unsigned long long)g->number, phase_names[i],
+                        phase_status_names[r->phase[i].status], str_or(r->phase[i].error, "-"));
+}
+
+int host_take_down_leftovers(Host *h, CgroupTree *tree, Error *e)
+{
+    int r = leftovers_find(&h->ctx, tree, h->policy, &h->leftovers, &h->n_leftovers, e);
+    if (r < 0)
+        return r;
+    for (size_t i = h->leftovers_over; i < h->n_leftovers; i++)
+        leftover_take_down(h->leftovers[i], on_leftover_over);
+    /* Every teardown ends within its own bounds, so this does. */
+    while (h->leftovers_over < h->n_leftovers)
+        if ((r = sd_event_run(h->ctx.event, UINT64_MAX)) < 0)
+            return error_errno(e, r, "the event loop failed");
+    leftovers_sweep(tree);
+    return 0;
 }
 
 /* --- shutdown --- */
@@ -218,7 +245,7 @@ void host_shutdown_reply(Host *h, ControlReply *reply)
 
 void host_check_over(Host *h)
 {
-    if (!h->shutting_down || h->leftovers_over < h->n_leftovers)
+    if (!h->shutting_down)
         return;
     for (size_t i = 0; i < h->n_modules; i++)
         if (h->modules[i].generation)
@@ -299,10 +326,10 @@ int host_run(Host *h)
 {
     log_info("event=starting instance=%s modules=%zu cgroup=%s bpf=%s", h->options.instance, h->n_modules,
              h->ctx.tree ? cgroup_tree_root_path(h->ctx.tree) : "none", h->ctx.kernel ? "yes" : "no");
-    if (h->n_leftovers == 0)
+    if (h->shutting_down) /* told to, while leftovers were taken down */
+        jobs_changed(h);
+    else
         begin_start_up(h);
-    for (size_t i = 0; i < h->n_leftovers; i++)
-        leftover_take_down(h->leftovers[i], on_leftover_over);
     int r = sd_event_loop(h->ctx.event);
     if (r < 0) {
         fprintf(stderr, "bulkheadd: the event loop failed: %s\n", strerror(-r));
@@ -330,27 +357,6 @@ static void close_module(Host *h, Module *m)
     module_clear_error(m);
 }
 
-static void close_tree(Host *h)
-{
-    if (!h->ctx.tree)
-        return;
-    /* A start that failed leaves what a dead daemon left as it was: the next one will find it. */
-    if (h->leftovers_over < h->n_leftovers) {
-        h->ctx.tree = cgroup_tree_close(h->ctx.tree);
-        return;
-    }
-    Group *modules = NULL;
-    Error e = {0};
-    if (group_open(h->ctx.tree, "modules", &modules, NULL) == 0) {
-        leftovers_sweep(&h->ctx);
-        (void)group_remove(modules, &e);
-        group_close(modules);
-    }
-    if (e.code || cgroup_tree_remove(h->ctx.tree, &e) < 0)
-        log_warning("event=cleanup-failed reason=\"%s\"", error_message(&e));
-    h->ctx.tree = cgroup_tree_close(h->ctx.tree);
-}
-
 Host *host_free(Host *h)
 {
     if (!h)
@@ -370,12 +376,14 @@ Host *host_free(Host *h)
     h->ctx.kernel = kernel_close(h->ctx.kernel);
     if (h->orphans)
         box_end_orphans();
-    close_tree(h);
+    /* A start that failed leaves what a dead daemon left as it was: the next one will find it. */
+    bool clean = h->leftovers_over == h->n_leftovers;
+    h->ctx.tree = clean ? host_remove_tree(h->ctx.tree) : cgroup_tree_close(h->ctx.tree);
     fd_close(h->ctx.view);
     fd_close(h->ctx.root);
     fd_close(h->ctx.null_fd);
     sd_event_unref(h->ctx.event);
-    instance_close(&h->instance, h->instance.lock >= 0 && h->leftovers_over == h->n_leftovers);
+    instance_close(&h->instance, h->instance.lock >= 0 && clean);
     free(h->modules);
     free(h->status);
     free(h->stopping);

@@ -82,6 +82,12 @@ int instance_open(const char *name, Instance *ret, Error *e)
     return 0;
 }
 
+char *instance_recorded_root(const Instance *i)
+{
+    char *text = NULL;
+    return file_read_all(i->runtime_dir, "root", 64u << 10, &text, NULL) < 0 ? NULL : text;
+}
+
 int instance_record_root(const Instance *i, const char *root, Error *e)
 {
     _cleanup_fd_ int fd = open_beneath(i->runtime_dir, "root", O_WRONLY | O_CREAT | O_TRUNC, 0600);

@@ -26,6 +26,8 @@ typedef struct Instance {
 bool instance_name_valid(const char *name);
 /* Takes the lock and makes the directories. -EBUSY: a daemon of that name runs (its pid is in *e). */
 int instance_open(const char *name, Instance *ret, Error *e);
+/* What instance_record_root() of an earlier daemon wrote, NULL when there is nothing. Owned by the caller. */
+char *instance_recorded_root(const Instance *i);
 /* Writes down where the cgroup tree is. */
 int instance_record_root(const Instance *i, const char *root, Error *e);
 /* Removes the runtime directory (if `remove`) and lets go of the lock. */

@@ -90,6 +90,7 @@ static void start_came_to_nothing(Host *h, size_t i)
     Module *m = &h->modules[i];
     _cleanup_(freep) char *text = failure_text(m);
     _cleanup_(freep) char *said = NULL;
+    log_warning("module=%s event=start-failed reason=\"%s\"", module_name(m), text);
     if (m->next_start) {
         uint64_t now = now_realtime();
         _cleanup_(freep) char *delay = format_usec(m->next_start > now ? m->next_start - now : 0);

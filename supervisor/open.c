@@ -13,7 +13,6 @@
 #include "supervisor/report.h"
 #include "supervisor/run/start.h"
 #include "supervisor/run/view.h"
-#include "supervisor/stop/leftovers.h"
 
 static int complain(const Complaints *c)
 {
@@ -107,6 +106,7 @@ static int check_limits(const Host *h)
     _cleanup_complaints_ Complaints complaints = {0};
     for (size_t i = 0; i < h->n_modules; i++)
         complain_of_limits(h, h->policy->modules[i], &complaints);
+    complaints_sort(&complaints);
     return complaints.n ? complain(&complaints) : 0;
 }
 
@@ -140,12 +140,36 @@ static void make_modules(Host *h)
     }
 }
 
+/* Where a dead daemon was started in other cgroups than we are, its generations are in a tree of its own: they go
+ * first, because the two trees may share directories in some hierarchies. */
+static int clear_old_tree(Host *h, Error *e)
+{
+    _cleanup_(freep) char *record = instance_recorded_root(&h->instance);
+    CgroupTree *old = NULL;
+    Error why = {0};
+    int r = record ? cgroup_tree_recorded(record, &old, &why) : -ENOENT;
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0) {
+        log_warning("event=leftovers-unknown reason=\"%s\"", error_message(&why));
+        return 0;
+    }
+    r = host_take_down_leftovers(h, old, e);
+    host_remove_tree(old);
+    return r;
+}
+
 static int open_tree(Host *h, Error *e)
 {
+    int r = clear_old_tree(h, e);
+    if (r < 0)
+        return r;
     _cleanup_(freep) char *name = xasprintf("bulkhead-%s", h->options.instance);
-    int r = cgroup_tree_open(name, &h->ctx.tree, e);
-    if (r == 0)
-        return instance_record_root(&h->instance, cgroup_tree_root(h->ctx.tree), e);
+    r = cgroup_tree_open(name, &h->ctx.tree, e);
+    if (r == 0) {
+        _cleanup_(freep) char *record = cgroup_tree_record(h->ctx.tree);
+        return instance_record_root(&h->instance, record, e);
+    }
     if (h->policy->supervisor.cgroups != PART_OPTIONAL)
         return r;
     log_warning("event=no-cgroups reason=\"%s\": no limits, nothing is counted, processes are held by session and mark",
@@ -187,7 +211,7 @@ static int open_in_tree(Host *h, Error *e)
     Group *modules = NULL;
     int r = group_ensure(h->ctx.tree, "modules", &modules, e);
     if (r == 0)
-        r = leftovers_find(&h->ctx, h->policy, &h->leftovers, &h->n_leftovers, e);
+        r = host_take_down_leftovers(h, h->ctx.tree, e);
     if (r == 0)
         r = open_kernel(h, modules, e);
     group_close(modules);

@@ -11,3 +11,7 @@ int open_host(Host *h);
 /* host.c: the loop with its signals, before anything is forked; the kernel's ring. */
 int host_open_loop(Host *h, Error *e);
 int host_watch_kernel(Host *h, Error *e);
+/* Finds what a dead daemon left in the tree and runs the loop until all of it is taken down. */
+int host_take_down_leftovers(Host *h, CgroupTree *tree, Error *e);
+/* Removes and closes a tree all of whose generations are gone. NULL is fine. */
+CgroupTree *host_remove_tree(CgroupTree *t);

@@ -1,4 +1,4 @@
-/* What the face shows: the host's state as JSON (DESIGN §9), and the operations it offers to control/. */
+/* What the face shows: the host's state as JSON (docs/face.md), and the operations it offers to control/. */
 #pragma once
 
 #include "supervisor/host.h"

@@ -1,4 +1,4 @@
-/* The D-Bus face of the daemon: sd-bus served peer to peer on RUNTIME_DIR/bus, no broker needed (DESIGN §9).
+/* The D-Bus face of the daemon: sd-bus served peer to peer on RUNTIME_DIR/bus, no broker needed (docs/face.md).
  *
  * control/ owns the listening socket, every connection and every answer that is still owed; it knows nothing of
  * modules but what the operations below say. It includes nothing of the host: the host hands in a table of operations
@@ -71,7 +71,7 @@ typedef struct ControlOps {
     bool (*module_at)(void *host, size_t i, ControlModule *ret);              /* i-th by name; false past the end */
     bool (*module_by_name)(void *host, const char *name, ControlModule *ret); /* false = no such module */
     const char *(*health)(void *host);                                        /* "healthy", "degraded", "critical" */
-    json_t *(*status)(void *host, const char *name); /* DESIGN §9's document; NULL name = all */
+    json_t *(*status)(void *host, const char *name); /* the document of docs/face.md; NULL name = all */
     json_t *(*explain)(void *host, const char *name);
     json_t *(*plan)(void *host);                   /* the shape of plan_describe() */
     char *(*plan_text)(void *host);                /* owned by the caller */

@@ -1,4 +1,4 @@
-/* Restart or not, and when: pure, with the random number and the clock given (DESIGN §4 [recovery]).
+/* Restart or not, and when: pure, with the random number and the clock given ([recovery] in the policy).
  *
  * The first restart after a healthy run (ready for at least reset_after) is at once, and so is the first ever; the
  * second waits backoff, each further one factor times longer, ± jitter, and never over max_backoff, jitter and all.

@@ -1,4 +1,4 @@
-/* The life of a generation: one table, state × event (DESIGN §5). Pure: values in, values out.
+/* The life of a generation: one table, state × event. Pure: values in, values out.
  *
  *   idle → creating (until ready) → running → draining → deleting → gone | failed
  *

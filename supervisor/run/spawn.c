@@ -152,6 +152,8 @@ int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
     if (pid == 0)
         child_main(&plan);
     code = pid < 0 ? -errno : 0;
+    if (into)
+        group_release_fd(box_group(r->box)); /* or every running module would keep one open */
     close_all(plan.procs);
     fd_close(pipe_fds[1]);
     if (code < 0) {

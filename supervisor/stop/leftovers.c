@@ -47,32 +47,33 @@ Module *leftover_free(Module *m)
     return NULL;
 }
 
-static void clear_check(RunContext *ctx, const char *path)
+static void clear_check(CgroupTree *tree, const char *path)
 {
     Group *g = NULL;
-    if (group_open(ctx->tree, path, &g, NULL) < 0)
+    if (group_open(tree, path, &g, NULL) < 0)
         return;
     (void)group_kill(g);
     (void)group_remove(g, NULL); /* still dying: the sweep at the end of the daemon gets it */
     group_close(g);
 }
 
-static int find_in_module(RunContext *ctx, const Policy *policy, const char *name, Module ***list, size_t *n, Error *e)
+static int find_in_module(RunContext *ctx, CgroupTree *tree, const Policy *policy, const char *name, Module ***list,
+                          size_t *n, Error *e)
 {
     _cleanup_strv_ char **names = NULL;
     _cleanup_(freep) char *parent = xasprintf("modules/%s", name);
-    int r = group_children(ctx->tree, parent, &names);
+    int r = group_children(tree, parent, &names);
     if (r < 0)
         return error_errno(e, r, "cannot look into the tree of module %s", name);
     STRV_FOREACH (child, names) {
         _cleanup_(freep) char *path = xasprintf("%s/%s", parent, *child);
         uint64_t number;
         if (parse_u64(*child, &number) < 0 || number == 0) {
-            clear_check(ctx, path);
+            clear_check(tree, path);
             continue;
         }
         Group *leaf = NULL;
-        r = group_open(ctx->tree, path, &leaf, e);
+        r = group_open(tree, path, &leaf, e);
         if (r < 0)
             return r;
         ARRAY_PUSH(*list, *n) = wrap(ctx, policy_find(policy, name), name, number, leaf);
@@ -80,26 +81,25 @@ static int find_in_module(RunContext *ctx, const Policy *policy, const char *nam
     return 0;
 }
 
-int leftovers_find(RunContext *ctx, const Policy *policy, Module ***ret, size_t *ret_n, Error *e)
+int leftovers_find(RunContext *ctx, CgroupTree *tree, const Policy *policy, Module ***ret, size_t *ret_n, Error *e)
 {
     _cleanup_strv_ char **names = NULL;
-    Module **list = NULL;
-    size_t n = 0;
-    int r = group_children(ctx->tree, "modules", &names);
+    Module **list = *ret;
+    size_t n = *ret_n, before = n;
+    int r = group_children(tree, "modules", &names);
     if (r == -ENOENT)
         r = 0;
     STRV_FOREACH (name, names)
         if (r >= 0)
-            r = find_in_module(ctx, policy, *name, &list, &n, e);
+            r = find_in_module(ctx, tree, policy, *name, &list, &n, e);
     if (r < 0) {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = before; i < n; i++)
             leftover_free(list[i]);
-        free(list);
-        return r;
+        n = before;
     }
     *ret = list;
     *ret_n = n;
-    return 0;
+    return r < 0 ? r : 0;
 }
 
 void leftover_take_down(Module *m, void (*finished)(Generation *g))
@@ -112,17 +112,17 @@ void leftover_take_down(Module *m, void (*finished)(Generation *g))
     teardown_start(m->generation, &request);
 }
 
-void leftovers_sweep(RunContext *ctx)
+void leftovers_sweep(CgroupTree *tree)
 {
     _cleanup_strv_ char **names = NULL;
-    if (group_children(ctx->tree, "modules", &names) < 0)
+    if (group_children(tree, "modules", &names) < 0)
         return;
     STRV_FOREACH (name, names) {
         _cleanup_(freep) char *path = xasprintf("modules/%s", *name);
         _cleanup_(freep) char *check = xasprintf("%s/check", path);
         Group *g = NULL;
-        clear_check(ctx, check);
-        if (group_open(ctx->tree, path, &g, NULL) < 0)
+        clear_check(tree, check);
+        if (group_open(tree, path, &g, NULL) < 0)
             continue;
         (void)group_remove(g, NULL);
         group_close(g);

@@ -4,12 +4,13 @@
 
 #include "supervisor/run/module.h"
 
-/* Finds every generation below modules/ and wraps it in a Module of its own: the policy's, where it still has one of
- * that name, else a plain one (SIGTERM, 10 s). Stray `check` groups are killed at once. *ret (an array of pointers) is
- * the caller's, each to be freed by leftover_free(). */
-int leftovers_find(RunContext *ctx, const Policy *policy, Module ***ret, size_t *ret_n, Error *e);
+/* Adds to the array every generation below modules/ of `tree` (the instance's own, or the recorded one of a daemon that
+ * was started elsewhere) and wraps it in a Module of its own: the policy's, where it still has one of that name, else a
+ * plain one (SIGTERM, 10 s). Stray `check` groups are killed at once. *ret (an array of pointers) is the caller's, each
+ * to be freed by leftover_free(). */
+int leftovers_find(RunContext *ctx, CgroupTree *tree, const Policy *policy, Module ***ret, size_t *ret_n, Error *e);
 /* Begins its teardown; `finished` is called when it is over. */
 void leftover_take_down(Module *m, void (*finished)(Generation *g));
 Module *leftover_free(Module *m);
 /* Removes empty module groups. */
-void leftovers_sweep(RunContext *ctx);
+void leftovers_sweep(CgroupTree *tree);

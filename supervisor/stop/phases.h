@@ -1,4 +1,4 @@
-/* The phases of a teardown: one table in strict order (DESIGN §7), and the engine that walks it.
+/* The phases of a teardown: one table in strict order, and the engine that walks it.
  *
  * Each phase has a begin function that answers at once (ok, skipped, failed, timed-out) or says PENDING and calls
  * phases_done() later. A failure is kept and the next phase runs: nothing stops a teardown. The engine knows nothing of

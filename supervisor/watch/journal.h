@@ -1,4 +1,4 @@
-/* The last events, kept in memory for who asks later. Each is one JSON object (DESIGN §9), stored as text because that
+/* The last events, kept in memory for who asks later. Each is one JSON object (docs/face.md), stored as text because that
  * is a quarter of the memory of a tree. */
 #pragma once
 

@@ -16,13 +16,16 @@ static char **names_in(const char *path)
 {
     char **names = NULL;
     DIR *d = opendir(path);
-    if (!d)
+    if (!d) {
         fail_msg("%s: %s (run from the top of the source tree)", path, strerror(errno));
+        return NULL;
+    }
     for (struct dirent *e; (e = readdir(d));)
         if (e->d_name[0] != '.')
             strv_add(&names, e->d_name);
     closedir(d);
-    qsort(names, strv_length(names), sizeof *names, names_compare);
+    if (names)
+        qsort(names, strv_length(names), sizeof *names, names_compare);
     return names;
 }
 

@@ -70,7 +70,7 @@ static void test_array_push(void **state)
     for (int i = 0; i < 100; i++)
         ARRAY_PUSH(a, n) = i;
     assert_int_equal(n, 100);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; a && i < 100; i++)
         assert_int_equal(a[i], i);
     assert_int_equal(MIN2(2, 3), 2);
     assert_int_equal(MAX2(2, 3), 3);

@@ -112,7 +112,7 @@ static void test_actions(void **state)
     assert_int_equal(call_and_end(kill_, SYS_getpid, 0), 0);
     assert_int_equal(call_and_end(kill_, SYS_getpgid, 0), 0);
     assert_int_equal(call_and_end(kill_, SYS_getpgid, 1), -SIGSYS);
-    assert_int_equal(call_and_end(kill_, SYS_getpgid, 1l << 32), -SIGSYS);
+    assert_int_equal(call_and_end(kill_, SYS_getpgid, 1L << 32), -SIGSYS);
     assert_int_equal(call_and_end(kill_, SYS_getppid, 0), -SIGSYS);
     assert_int_equal(call_and_end(errno_, SYS_getppid, 0), EPERM);
     assert_int_equal(call_and_end(log_, SYS_getppid, 0), 0);
