@@ -115,7 +115,7 @@ $(B)/bpf/bulkhead.o: $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.o,$(BPF_SRC))
 $(B)/gen/bulkhead.skel.h: $(B)/bpf/bulkhead.o
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)
-	$(Q)$(BPFTOOL) gen skeleton $< name bulkhead_bpf > $@.tmp && mv $@.tmp $@
+	$(Q){ echo '// NOLINTBEGIN'; $(BPFTOOL) gen skeleton $< name bulkhead_bpf && echo '// NOLINTEND'; } > $@.tmp && mv $@.tmp $@
 
 $(call obj,$(wildcard bpf/*.c)): | $(if $(BPF_SRC),$(B)/gen/bulkhead.skel.h)
 
