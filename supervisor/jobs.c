@@ -90,7 +90,6 @@ static void start_came_to_nothing(Host *h, size_t i)
     Module *m = &h->modules[i];
     _cleanup_(freep) char *text = failure_text(m);
     _cleanup_(freep) char *said = NULL;
-    log_warning("module=%s event=start-failed reason=\"%s\"", module_name(m), text);
     if (m->next_start) {
         uint64_t now = now_realtime();
         _cleanup_(freep) char *delay = format_usec(m->next_start > now ? m->next_start - now : 0);
@@ -102,6 +101,10 @@ static void start_came_to_nothing(Host *h, size_t i)
         host_problem(h, "%s", text);
         host_shutdown(h, "a required module did not start");
     } else {
+        log_warning("module=%s event=start-failed reason=\"%s\"", module_name(m), said ? said : text);
+    }
+    else
+    {
         log_warning("event=start-failed %s", said ? said : text);
     }
 }

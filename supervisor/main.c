@@ -1,7 +1,9 @@
 /* bulkheadd: argv in, exit status out. Always in the foreground: who starts it watches it. */
 #include <getopt.h>
 #include <linux/close_range.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -26,6 +28,15 @@ static const char help[] =
     "examples:\n"
     "  bulkhead check /etc/bulkhead && bulkheadd\n"
     "  bulkheadd --instance test --config ./test-policy\n";
+
+/* Signals that a careless parent ignores would be ignored by every module. By the raw call, because the C library hides
+ * two of them; a struct of zeros is SIG_DFL on every architecture. */
+static void reset_signals(void)
+{
+    static const char dfl[64];
+    for (int sig = 1; sig < _NSIG; sig++)
+        (void)syscall(SYS_rt_sigaction, sig, dfl, NULL, (_NSIG - 1) / 8);
+}
 
 int main(int argc, char **argv)
 {
@@ -73,6 +84,7 @@ int main(int argc, char **argv)
     }
     /* What a careless parent left open is not for modules. */
     (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    reset_signals();
     int code;
     Host *h = host_new(&o, &code);
     if (!h)
