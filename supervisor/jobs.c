@@ -103,10 +103,6 @@ static void start_came_to_nothing(Host *h, size_t i)
     } else {
         log_warning("module=%s event=start-failed reason=\"%s\"", module_name(m), said ? said : text);
     }
-    else
-    {
-        log_warning("event=start-failed %s", said ? said : text);
-    }
 }
 
 static int on_restart_timer(sd_event_source *s, uint64_t usec, void *userdata)
