@@ -224,7 +224,8 @@ class Daemon:
         self.log_file = open(self.dir / "daemon.log", "ab")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("BULKHEAD", "PYTEST"))}
         environment |= {"NOTIFY_SOCKET": str(notify), "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
-                        "UBSAN_OPTIONS": "print_stacktrace=1"} | (env or {})
+                        "UBSAN_OPTIONS": "print_stacktrace=1",
+                        "LSAN_OPTIONS": f"suppressions={Path(__file__).with_name('lsan.supp')}:print_suppressions=0"} | (env or {})
         self.process = subprocess.Popen(
             [str(BUILD / "bulkheadd"), "--instance", self.instance, "--config", str(self.config), *args],
             stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=environment, cwd="/",

@@ -122,12 +122,19 @@ def test_no_btf_where_bpf_is_optional(daemon):
     d.stop()
 
 
-def test_no_bpffs_to_be_had(daemon):
-    """/sys/fs/bpf can't be mounted on: it is a directory that is not there."""
-    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, ready=False, before_exec=hide("/sys/fs"))
+@pytest.mark.parametrize("arguments", [("--btf", "/nonexistent/btf"), ("--bpffs", "/nonexistent/bpf")])
+def test_no_btf_and_no_bpffs(daemon, arguments):
+    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, ready=False, args=arguments)
     assert d.wait_exit() == 1
     lines = [line for line in d.log.splitlines() if line.strip()]
-    assert len(lines) == 1 and re.search("bpf|cgroup", lines[0]), d.log
+    assert len([line for line in lines if arguments[1] in line]) == 1 and not d.marks.of("up"), d.log
+    d.check_clean()
+
+
+def test_no_cgroups_to_be_had(daemon):
+    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, ready=False, before_exec=hide("/sys/fs"))
+    assert d.wait_exit() == 1
+    one_line(d, "cgroup")
     d.check_clean()
 
 
@@ -161,29 +168,43 @@ def test_kill_9_at_many_moments_leaves_what_the_next_can_clear(daemon):
     go = d.fifo("go")
     for i in range(5):
         d.add(f"m{i}", {"module.exec": f"{helper('fdready')} 3 {go}", "module.ready": "fd:3"} | ({"module.requires": f"m{i - 1}"} if i else {}))
-    current = d.start(ready=False)
-    for begun in 1, 3, 5:
-        for _ in range(begun - len(current.marks.of("fdready")) if begun > 1 else 0):
+    d.start(ready=False)
+    begun = told = 0
+
+    def pass_through(current, n):
+        """Until n modules have become ready, and the next has begun."""
+        nonlocal begun, told
+        begun += 1
+        current.marks.wait("fdready", begun)
+        for i in range(n):
             current.go(go)
-        wait_for(lambda: current.marks.of("fdready"), "a start")
+            told += 1
+            current.marks.wait("told", told)
+            if i < 4:
+                begun += 1
+                current.marks.wait("fdready", begun)
+
+    current = d
+    for n in 0, 1, 3, 5:
+        pass_through(current, n)
         current.kill()
         current = daemon(share=current, ready=False)
-        current.marks.wait("fdready", len(current.marks.all) + 1)
-    for _ in range(10):
-        current.go(go)
+    pass_through(current, 5)
     current.wait_ready()
     current.stop()
 
 
-def test_purge_after_a_kill(daemon):
-    d = daemon({"a": {"module.exec": f"{helper('probe')} a"}})
-    if subprocess.run([str(BUILD / "bulkhead"), "purge", "--help"], capture_output=True).returncode != 0:
-        pytest.skip("bulkhead purge is a later issue")
-    pid = d.module("a")["pid"]
+def test_kill_9_in_the_middle_of_a_stop(daemon):
+    d = daemon({"a": {"module.exec": helper("stubborn"), "module.stop_timeout": "20s"}})
+    pid = d.marks.wait("stubborn").pid
+    d.cli("stop", "--no-block", "a", rc=0)
+    d.wait("a", "deleting")
     d.kill()
-    d.cli("purge", rc=0)
-    assert not alive(pid)
-    d.check_clean()
+    assert alive(pid)
+    d.add("a", {"module.exec": f"{helper('probe')} a", "module.stop_timeout": "300ms"})
+    again = daemon(share=d)
+    assert not alive(pid) and again.module("a")["state"] == "running"
+    again.stop()
 
 
 def test_teardown_of_leftovers_has_phases(daemon):

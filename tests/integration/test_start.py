@@ -71,6 +71,23 @@ def test_a_required_module_that_fails_takes_all_down_in_reverse(daemon):
     d.check_clean()
 
 
+def test_a_required_module_that_is_not_ready_in_time(daemon):
+    d = daemon({"a": {"module.exec": f"{helper('probe')} a", "module.ready": "notify"},
+                "b": {"module.exec": f"{helper('probe')} b", "module.ready": "unix:/nonexistent/socket", "module.required": True}},
+               supervisor={"startup_timeout": "600ms"}, ready=False)
+    assert d.wait_exit() == 1
+    assert len([line for line in d.log.splitlines() if "startup_timeout" in line and "b: " in line]) == 1, d.log
+    assert order(d, "down") and not d.marks.of("up", "c")
+    d.check_clean()
+
+
+def test_start_delay_spaces_the_starts(daemon):
+    d = daemon({f"m{i}": {"module.exec": f"{helper('probe')} m{i}", "module.ready": "notify"} for i in range(4)}, supervisor={"start_delay": "200ms"})
+    starts = sorted(m.nsec for m in d.marks.of("up"))
+    assert len(starts) == 4 and all(b - a > 150e6 for a, b in zip(starts, starts[1:])), starts
+    d.stop()
+
+
 def test_an_optional_failure_leaves_the_others(daemon):
     d = daemon({"good": {"module.exec": f"{helper('probe')} good"},
                 "web": {"module.exec": "/nonexistent/web", "recovery.restart": "no"},
@@ -138,7 +155,8 @@ def test_readiness_that_does_not_come(daemon, kind):
     d = daemon.make()
     go = d.fifo("go")
     command, ready = kinds(d)[kind]
-    d.add("m", {"module.exec": f"{command} {go}", "module.ready": ready, "module.start_timeout": "400ms", "recovery.restart": "no"})
+    d.add("m", {"module.exec": f"{command} {go}", "module.ready": ready, "module.start_timeout": "400ms", "module.stop_timeout": "500ms",
+                "recovery.restart": "no"})
     d.start()
     m = d.wait("m", "failed")
     assert "start failed at ready" in d.log and "start_timeout" in d.log, d.log
@@ -155,7 +173,7 @@ def test_a_module_that_ends_before_it_is_ready_has_failed(daemon):
 
 def test_another_module_cannot_speak_for_it(daemon):
     d = daemon.make()
-    go, spoof = d.fifo("go"), d.fifo("spoof")
+    go = d.fifo("go")
     d.add("victim", {"module.exec": f"{helper('notify')} ready {go}", "module.ready": "notify"})
     d.start(ready=False)
     where = d.marks.wait("notify").more[0]
@@ -169,25 +187,31 @@ def test_another_module_cannot_speak_for_it(daemon):
     assert d.module("victim")["state"] == "creating"
     d.go(go)
     d.wait_ready()
-    assert d.module("victim")["state"] == "running" and spoof
+    assert d.module("victim")["state"] == "running"
     d.stop()
 
 
 def test_a_module_as_root_cannot_speak_for_another(daemon):
+    """Neither one of the same instance, which is refused, nor one of another, which does not even see the socket."""
     d = daemon.make()
-    go, spoof = d.fifo("go"), d.fifo("spoof")
+    go, tell = d.fifo("go"), d.fifo("tell")
+    where = d.scratch / "where"
     d.add("victim", {"module.exec": f"{helper('notify')} ready {go}", "module.ready": "notify", "module.start": "manual"})
+    d.add("evil", {"module.exec": f"{helper('notify')} spoof {tell} {where}"})
     d.start()
     d.cli("start", "--no-block", "victim", rc=0)
-    where = d.marks.wait("notify").more[0]
-    d.add("evil", {"module.exec": f"{helper('notify')} spoof - {where}"})
-    evil = daemon({"evil": {"module.exec": f"{helper('notify')} spoof - {where}"}})
-    result = evil.marks.wait("spoofed").more[0]
-    assert result != "0", "a module of another instance does not even see the socket"
-    assert d.module("victim")["state"] == "creating" and spoof
+    victim = wait_for(lambda: [m for m in d.marks.of("notify") if m.more[0] != "-"], "the victim")[0]
+    os.symlink(victim.more[0], where)
+    d.go(tell)
+    assert d.marks.wait("spoofed").more == ["0"], "it reaches the socket"
+    d.wait_event(module="victim", event="notify-refused")
+    assert d.module("victim")["state"] == "creating"
+    other = daemon({"evil": {"module.exec": f"{helper('notify')} spoof - {victim.more[0]}"}})
+    assert other.marks.wait("spoofed").more != ["0"]
+    other.stop()
+    assert d.module("victim")["state"] == "creating"
     d.go(go)
     d.wait("victim", "running")
-    evil.stop()
     d.stop()
 
 
@@ -299,11 +323,13 @@ def test_each_failed_stage_is_named(daemon):
     base = {"recovery.restart": "no"}
     d.add("noexec", base | {"module.exec": str(plain)})
     d.add("nodir", base | {"module.exec": f"{helper('probe')} x", "module.working_dir": "/nonexistent/dir"})
+    d.add("limits", base | {"module.exec": f"{helper('probe')} x", "limits.nofile": "2000000000"})
     d.start()
-    for name in "noexec", "nodir":
+    for name in "noexec", "nodir", "limits":
         d.wait(name, "failed")
     assert re.search(r"noexec: start failed at exec: .*Permission denied", d.log)
     assert re.search(r"nodir: start failed at directory: .*No such file or directory", d.log)
+    assert re.search(r"limits: start failed at limits: .*not permitted", d.log)
     d.stop()
 
 

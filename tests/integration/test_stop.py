@@ -1,12 +1,13 @@
 """Teardown: ten phases in order, work in flight first, and nobody survives it."""
 
+import os
+import select
 import signal
 import socket
 import subprocess
 import time
 
-import pytest
-
+import leaks
 from lib import BUILD, PHASES, alive, helper, wait_for
 
 
@@ -30,7 +31,7 @@ def server(d, **keys):
 
 
 def test_a_daemonized_child_is_gone_after_stop(daemon):
-    d = daemon({"old": {"module.exec": helper("daemonize")}})
+    d = daemon({"old": {"module.exec": helper("daemonize"), "module.stop_timeout": "500ms"}})
     child = d.marks.wait("daemon")
     main = d.marks.wait("main")
     assert int(child.more[0]) != main.pid and alive(child.pid), "it has left the session"
@@ -197,8 +198,8 @@ def test_kill_sends_a_signal_and_recovery_answers(daemon):
 
 
 def test_fifty_cycles_leak_nothing(daemon):
-    d = daemon({"c": {"module.exec": f"{helper('probe')} c", "module.runtime_directory": "bulkhead-test-cycles", "module.ready": "notify",
-                      "module.exec_stop_post": "/bin/true"} | {"module.exec": f"{helper('notify')} ready"}})
+    d = daemon({"c": {"module.exec": f"{helper('notify')} ready", "module.runtime_directory": "bulkhead-test-cycles", "module.ready": "notify",
+                      "module.exec_stop_post": "/bin/true"}})
     d.cli("restart", "c", rc=0)
     before = d.fd_count()
     rss = lambda: int(next(x for x in open(f"/proc/{d.pid}/status") if x.startswith("VmRSS")).split()[1])  # noqa: E731
@@ -207,6 +208,23 @@ def test_fifty_cycles_leak_nothing(daemon):
         d.cli("stop", "c", rc=0)
         d.cli("start", "c", rc=0)
     wait_for(lambda: d.fd_count() <= before, lambda: f"{d.fd_count()} descriptors, there were {before}")
-    assert d.module("c")["generation"] == 27
+    m = d.module("c")
+    assert m["generation"] == 27
+    left = [g for g in leaks.cgroups_named("c") if f"bulkhead-{d.instance}/" in g]
+    assert left and all(x == "27" or not os.path.isdir(os.path.join(g, x)) for g in left for x in os.listdir(g)), left
     assert rss() - grown < 4096 or (BUILD.name.endswith("san")), "memory stays"
+    d.stop()
+
+
+def test_an_idle_daemon_never_wakes(daemon):
+    d = daemon({f"m{i}": {"module.exec": f"{helper('probe')} m{i}", "module.ready": "notify", "limits.memory_max": "32M"} for i in range(20)})
+
+    def switches():
+        return sum(int(x.split()[1]) for x in open(f"/proc/{d.pid}/status") if "ctxt_switches" in x)
+
+    before = []
+    wait_for(lambda: before[-2:-1] == [switches()] or before.append(switches()), "the start to come to rest")
+    quiet = switches()
+    select.select([], [], [], 3)  # the measured time itself
+    assert switches() - quiet == 0
     d.stop()
