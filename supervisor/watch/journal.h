@@ -1,5 +1,5 @@
-/* The last events, kept in memory for who asks later. Each is one JSON object (docs/face.md), stored as text because that
- * is a quarter of the memory of a tree. */
+/* The last events, kept in memory for who asks later. Each is one JSON object (docs/face.md), stored as text because
+ * that is a quarter of the memory of a tree. */
 #pragma once
 
 #include <jansson.h>
