@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import box  # noqa: E402
 import leaks  # noqa: E402
 import lib  # noqa: E402
 
@@ -25,6 +26,7 @@ def machine():
     before = leaks.Machine()
     yield
     before.check(f"t{os.getpid()}")
+    box.leave()
 
 
 @pytest.fixture

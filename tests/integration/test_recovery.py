@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lib import helper, wait_for
+from lib import SLOW, helper, wait_for
 
 
 @pytest.mark.parametrize("policy,how,restarted", [
@@ -34,12 +34,13 @@ def test_restart_by_policy(daemon, policy, how, restarted):
 def test_backoff_grows_and_then_it_gives_up(daemon):
     d = daemon({"m": {"module.exec": f"{helper('exitwith')} 1", "recovery.backoff": "300ms", "recovery.factor": 2, "recovery.jitter": "0%",
                       "recovery.max_attempts": 3}})
-    m = d.wait("m", "failed", timeout=20)
+    m = d.wait("m", "failed", timeout=20 * SLOW)
     starts = [x.nsec / 1e9 for x in d.marks.of("exitwith")]
     gaps = [b - a for a, b in zip(starts, starts[1:])]
     assert len(starts) == 4 and m["restarts"] == 3 and m["next_start_usec"] is None
-    assert gaps[0] < 0.29, "the first restart is at once"
-    assert 0.3 <= gaps[1] < 0.55 and 0.6 <= gaps[2] < 1.0, gaps
+    late = 0.25 * SLOW  # what a restart itself may take
+    assert gaps[0] < 0.04 + late, "the first restart is at once"
+    assert 0.3 <= gaps[1] < 0.3 + late and 0.6 <= gaps[2] < 0.75 + late, gaps
     assert "given up" in d.explain("m")
     assert d.status()["status"] == "degraded"
     # somebody who starts it by hand starts the count anew

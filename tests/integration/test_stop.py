@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import leaks
-from lib import BUILD, PHASES, alive, helper, wait_for
+from lib import BUILD, PHASES, SLOW, alive, helper, wait_for
 
 
 def connect(port):
@@ -46,7 +46,7 @@ def test_an_ignored_sigterm_ends_after_stop_timeout(daemon):
     begun = time.monotonic()
     d.cli("stop", "deaf")
     took = time.monotonic() - begun
-    assert not alive(pid) and 0.7 <= took < 3, f"{took:.2f} s"
+    assert not alive(pid) and 0.7 <= took < 3 * SLOW, f"{took:.2f} s"
     phases = {p["phase"]: p for p in d.module("deaf")["teardown"]}
     assert phases["process"]["status"] == "timed-out" and "stop_timeout" in phases["process"]["error"]
     assert phases["process"]["duration_usec"] >= 700000 and phases["cgroup"]["status"] == "ok"
@@ -136,7 +136,7 @@ def test_the_hard_limit_ends_a_drain(daemon):
     took = time.monotonic() - begun
     drain = d.module("server")["teardown"][PHASES.index("drain")]
     assert drain["status"] == "timed-out" and drain["duration_usec"] >= 900000, drain
-    assert 0.9 <= took < 5
+    assert 0.9 <= took < 5 * SLOW
     assert client.recv(16) == b"", "the connection was ended"
     events = [e for e in d.events.read() if e["phase"] == "drain"]
     assert any("soft" in e["event"] for e in events), events
@@ -156,7 +156,7 @@ def test_a_second_sigterm_cuts_the_drain_and_keeps_the_order(daemon):
     begun = time.monotonic()
     d.process.send_signal(signal.SIGTERM)
     d.wait_exit()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 5 * SLOW
     d.close_events()
     assert [p for p, _ in d.phases("server")] == PHASES
     assert dict(d.phases("server"))["drain"] != "ok"
