@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "supervisor/host.h"
+#include "supervisor/run/spawn.h"
 
 static const char help[] =
     "bulkheadd: supervise modules, each in a cgroup of its own, until told to stop\n"
@@ -85,6 +86,7 @@ int main(int argc, char **argv)
     /* What a careless parent left open is not for modules. */
     (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
     reset_signals();
+    spawn_reserve();
     int code;
     Host *h = host_new(&o, &code);
     if (!h)

@@ -33,6 +33,9 @@ typedef enum LaunchStage {
 extern const char *const launch_stage_names[STAGE_N];
 
 typedef struct ChildPlan {
+    /* The table of descriptors is the parent's own until the child takes the first `own_fds` of it and leaves the rest
+     * be; 0 = it is a copy already. */
+    unsigned own_fds;
     int procs[CG_N]; /* cgroup.procs to write "0" to, -EBADF = none */
     int view, root;  /* mount namespace and its root directory; -EBADF = stay in the daemon's */
     int stdio[3];

@@ -1,4 +1,20 @@
-/* See spawn.h. */
+/* See spawn.h.
+ *
+ * How the child comes to be. A copy of the daemon, as fork makes it, costs more than all the rest of a start once there
+ * are a thousand modules: page tables copied, every page written after that copied again, a thousand descriptors closed
+ * at exec (docs/bench.md). So the child shares memory and descriptors with the daemon, which the kernel suspends until
+ * the child has its own program or has ended (CLONE_VM | CLONE_VFORK | CLONE_FILES, a stack of its own). What makes
+ * that safe:
+ *   - one thread: while the child runs, nobody else touches that memory; errno is written by it and read by nobody
+ * after;
+ *   - the child changes no descriptor before it has unshared the table, and keeps just the lowest ones: FD_SLOTS, which
+ *     are reserved at start-up and lent to each child in turn;
+ *   - the OOM killer does not choose a task in the middle of vfork (it would take down all that share its memory), and
+ *     an oom_score_adj written there is its own;
+ *   - a child that changes its user makes the shared memory undumpable, so that user cannot trace it; spawn() mends it.
+ * The price: a program or working_dir on a dead network mount holds up the daemon, as making its directories would.
+ *
+ * The plain copy remains for probes, which run no program, and where the machine code below does not fit. */
 #include "supervisor/run/spawn.h"
 
 #include <errno.h>
@@ -7,6 +23,7 @@
 #include <linux/sched.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -84,15 +101,112 @@ static void close_all(int fds[static CG_N])
         fds[i] = fd_close(fds[i]);
 }
 
-static pid_t clone_child(const Box *box, bool into, int *ret_pidfd)
+/* --- the child that shares --- */
+
+/* The descriptors that a child may need after it has left the daemon's table. */
+enum { SLOT_REPORT, SLOT_READY, SLOT_STDIO, FD_SLOTS = SLOT_STDIO + 3 };
+#define SLOT_FIRST 3 /* behind stdio: the lowest there are */
+
+static bool slots_reserved;
+
+void spawn_reserve(void)
 {
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    slots_reserved = null >= 0;
+    for (int i = 0; i < FD_SLOTS && slots_reserved; i++)
+        if (null != SLOT_FIRST + i)
+            slots_reserved = dup3(null, SLOT_FIRST + i, O_CLOEXEC) >= 0;
+    if (null >= SLOT_FIRST + FD_SLOTS)
+        close(null);
+}
+
+static int lend(int fd, int slot)
+{
+    return fd < 0 ? fd : dup3(fd, SLOT_FIRST + slot, O_CLOEXEC);
+}
+
+/* Puts what the child needs into the slots and the slots into its plan. */
+static bool lend_all(ChildPlan *p)
+{
+    bool ready = p->ready_fd >= 0;
+    p->report = lend(p->report, SLOT_REPORT);
+    p->ready_fd = lend(p->ready_fd, SLOT_READY);
+    for (int i = 0; i < 3; i++)
+        p->stdio[i] = lend(p->stdio[i], SLOT_STDIO + i);
+    p->own_fds = SLOT_FIRST + FD_SLOTS;
+    return p->report >= 0 && p->stdio[0] >= 0 && p->stdio[1] >= 0 && p->stdio[2] >= 0 && (!ready || p->ready_fd >= 0);
+}
+
+/* The slots hold nothing of the child's any more: pipes would not end, logs would stay open. */
+static void take_back(int null_fd)
+{
+    for (int i = 0; i < FD_SLOTS; i++)
+        (void)lend(null_fd, i);
+}
+
+#if defined(__x86_64__) && !defined(BULKHEAD_SANITIZED)
+#define CAN_SHARE true
+/* clone3 for a child with a stack of its own: it must not return into this function's frame, so it calls child_main
+ * right there. Registers go through the call unchanged. */
+static long clone_shared(const struct clone_args *args, const ChildPlan *plan)
+{
+    register void (*start)(const ChildPlan *) __asm__("r12") = child_main;
+    register const ChildPlan *argument __asm__("r13") = plan;
+    long r;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "mov %%r13, %%rdi\n\t"
+                     "call *%%r12\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "=a"(r)
+                     : "a"(SYS_clone3), "D"(args), "S"(sizeof *args), "r"(start), "r"(argument)
+                     : "rcx", "r11", "memory");
+    return r;
+}
+#else
+#define CAN_SHARE false
+static long clone_shared(const struct clone_args *args, const ChildPlan *plan)
+{
+    (void)args, (void)plan;
+    return -ENOSYS;
+}
+#endif
+
+/* The child's pid, or a negative errno. */
+static pid_t clone_child(const Box *box, bool into, const ChildPlan *plan, int *ret_pidfd)
+{
+    /* One is enough: the daemon runs again only when the child has left it. */
+    static char stack[64 * 1024] __attribute__((aligned(16)));
     struct clone_args args = {
         .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (into ? CLONE_INTO_CGROUP : 0),
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
         .exit_signal = SIGCHLD,
         .cgroup = into ? (uint64_t)group_dirfd(box_group(box)) : 0,
     };
-    return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    if (plan->own_fds) {
+        args.flags |= CLONE_VM | CLONE_VFORK | CLONE_FILES;
+        args.stack = (uint64_t)(uintptr_t)stack;
+        args.stack_size = sizeof stack;
+        return (pid_t)clone_shared(&args, plan);
+    }
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    if (pid == 0)
+        child_main(plan);
+    return pid < 0 ? -errno : pid;
+}
+
+/* Undoes what the child's change of user has done to the memory it shared. */
+static pid_t clone_lending(const SpawnRequest *r, bool into, ChildPlan *plan, int *ret_pidfd)
+{
+    int null_fd = r->module->ctx->null_fd, dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+    pid_t pid = lend_all(plan) ? clone_child(r->box, into, plan, ret_pidfd) : -EMFILE;
+    take_back(null_fd);
+    if (dumpable == 1 && r->module->policy->sandbox.uid)
+        (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    return pid;
 }
 
 static void fill(const SpawnRequest *r, ChildPlan *p)
@@ -148,10 +262,9 @@ int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
     }
     plan.report = pipe_fds[1];
     int pidfd = -EBADF;
-    pid_t pid = clone_child(r->box, into, &pidfd);
-    if (pid == 0)
-        child_main(&plan);
-    code = pid < 0 ? -errno : 0;
+    bool share = CAN_SHARE && slots_reserved && !r->probe;
+    pid_t pid = share ? clone_lending(r, into, &plan, &pidfd) : clone_child(r->box, into, &plan, &pidfd);
+    code = pid < 0 ? (int)pid : 0;
     if (into)
         group_release_fd(box_group(r->box)); /* or every running module would keep one open */
     close_all(plan.procs);

@@ -24,6 +24,10 @@ typedef struct Spawned {
     int report; /* nonblocking read end: ChildReport records, then end of file */
 } Spawned;
 
+/* Takes the lowest descriptors, which spawn() lends to each child in turn. To be called before anything else is opened;
+ * without it every child begins as a copy of the daemon (see spawn.c). */
+void spawn_reserve(void);
+
 /* Returns 0 and *ret, or a negative errno with *e (stage "clone" or "cgroup"). What the child could not do comes over
  * the report pipe. */
 int spawn(const SpawnRequest *request, Spawned *ret, Error *e);
