@@ -182,16 +182,22 @@ static int prepare_ready(Generation *g, Error *e)
     return s < 0 ? error_errno(e, s, "cannot watch the readiness pipe") : 0;
 }
 
+/* Exec is confirmed; true when that is all there is to wait for. */
+static bool now_running(Generation *g)
+{
+    const Ready *r = &g->module->policy->ready;
+    g->launch->running = g->executed = true;
+    if (r->kind != READY_NONE && r->kind != READY_EXEC && !g->launch->ready_seen)
+        return false;
+    become_ready(g);
+    return true;
+}
+
 /* After exec: what tells that it is ready. */
 static void await_ready(Generation *g)
 {
     const Ready *r = &g->module->policy->ready;
     bool by_kernel = r->kind == READY_TCP && g->module->ctx->kernel;
-    bool at_once = r->kind == READY_NONE || r->kind == READY_EXEC;
-    if (at_once || g->launch->ready_seen) {
-        become_ready(g);
-        return;
-    }
     if (by_kernel || r->kind == READY_NOTIFY || r->kind == READY_FD)
         return;
     Error e = {0};
@@ -216,11 +222,13 @@ static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
         return 0;
     if (g->launch && g->launch->report >= 0 && !g->launch->running) {
         Error e = {0};
-        if (spawn_report(g->launch->report, g->module, g->module->policy->exec[0], &g->launch->reached_exec, &e) < 0) {
+        int r = spawn_report(g->launch->report, g->module, g->module->policy->exec[0], &g->launch->reached_exec, &e);
+        if (r < 0) {
             generation_start_failed(g, &e);
             return 0;
         }
-        g->executed = g->launch->reached_exec;
+        if (r > 0) /* it ran, and was over before the loop came to its report */
+            (void)now_running(g);
     }
     g->module->ctx->hooks->exited(g->module->ctx->host, g);
     return 0;
@@ -240,8 +248,8 @@ static int on_report(sd_event_source *s, int fd, uint32_t events, void *userdata
         generation_start_failed(g, &e);
         return 0;
     }
-    g->launch->running = g->executed = true;
-    await_ready(g);
+    if (!now_running(g))
+        await_ready(g);
     return 0;
 }
 
