@@ -266,6 +266,7 @@ int kernel_purge(const char *instance, unsigned *ret_n, Error *e)
 
 static int control(Kernel *k, struct control_request *request)
 {
+    /* cppcheck-suppress unknownMacro */
     LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = request, .ctx_size_in = sizeof *request);
     if (bpf_prog_test_run_opts(k->control, &opts) < 0)
         return -errno;

@@ -41,7 +41,7 @@ int cpus_parse(const char *list, CpuSet *ret)
     CpuSet set = {0};
     const char *p = list;
     while (*p) {
-        unsigned from, to;
+        unsigned from = 0, to = 0;
         int r = cpu_number(&p, &from);
         if (r < 0)
             return r;
@@ -375,7 +375,7 @@ static int cpuset_make_v1(Group *g, Error *e)
     _cleanup_(freep) char *path = xstrdup(group_path(g));
     char *save = NULL;
     for (char *name = strtok_r(path, "/", &save); name; name = strtok_r(NULL, "/", &save)) {
-        int next;
+        int next = -EBADF;
         int r = cpuset_step(at, name, t->dir[CG_CPUSET], &next, e);
         if (r < 0)
             return error_prefix(e, "%s: ", group_path(g));

@@ -46,9 +46,8 @@ static void unescape(char *s)
 {
     char *out = s;
     for (; *s; s++) {
-        unsigned v;
-        if (s[0] == '\\' && sscanf(s + 1, "%3o", &v) == 1) {
-            *out++ = (char)v;
+        if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3) {
+            *out++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
             s += 3;
         } else {
             *out++ = *s;
@@ -168,7 +167,7 @@ int view_open(const char *notify_path, int *ret_view, int *ret_root, Error *e)
         close(hold_write);
         builder(notify_path, report_write, hold_read);
     }
-    report_write = fd_close(report_write);
+    fd_closep(&report_write);
     Error from_child = {0};
     ssize_t n = read(report_read, &from_child, sizeof from_child);
     int r = 0;
@@ -178,7 +177,7 @@ int view_open(const char *notify_path, int *ret_view, int *ret_root, Error *e)
         r = error_set(e, from_child.code, "%s", from_child.msg);
     else
         r = take_hold(pid, ret_view, ret_root, e);
-    hold_write = fd_close(hold_write);
+    fd_closep(&hold_write);
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
     return r;

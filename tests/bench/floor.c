@@ -189,7 +189,7 @@ static void supervise(int epoll)
 
 int main(int argc, char **argv)
 {
-    if (argc < 8 || (n_children = atoi(argv[1])) < 1) {
+    if (argc < 8 || (n_children = (int)strtol(argv[1], NULL, 10)) < 1) {
         fputs("usage: floor N SERVICE FIFO CGROUP2_DIR MEMORY_DIR CPU_DIR PIDS_DIR [fresh]\n", stderr);
         return 2;
     }

@@ -17,7 +17,7 @@ int main(int argc, char **argv)
         uint32_t number;
         int32_t pid;
         uint64_t nsec;
-    } report = {(uint32_t)atoi(argv[2]), getpid(), (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec};
+    } report = {(uint32_t)strtoul(argv[2], NULL, 10), getpid(), (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec};
     int fd = open(argv[1], O_WRONLY | O_CLOEXEC);
     if (fd < 0 || write(fd, &report, sizeof report) != sizeof report)
         return 1;

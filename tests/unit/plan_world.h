@@ -115,7 +115,7 @@ static inline uint64_t random_next(uint64_t *seed)
 static inline size_t random_below(uint64_t *seed, size_t n)
 {
     assert_true(n > 0);
-    return (size_t)((random_next(seed) >> 33) % n);
+    return n ? (size_t)((random_next(seed) >> 33) % n) : 0;
 }
 
 static inline double random_unit(uint64_t *seed)

@@ -141,7 +141,7 @@ static void test_host_odd(void **state)
     assert_string_equal(h->h[CG_UNIFIED].own, "/a:b/c d");
 
     /* Mounted over: what lies below is not to be seen; optional fields are skipped. */
-    h = cgroup_host_free(h);
+    cgroup_host_free(h);
     h = built("0::/x\n",
               MOUNT("1", "/", "/cg", "cgroup2") "2 1 0:2 / /cg rw shared:3 master:4 - cgroup none rw\n"
                                                 "3 1 0:3 / /other rw shared:9 propagate_from:2 - cgroup2 none rw\n",

@@ -70,7 +70,8 @@ static void test_status_is_escaped_and_bounded(void **state)
     free(m.status);
     char big[NOTIFY_DATAGRAM_MAX];
     memset(big, 'a', sizeof big);
-    memcpy(big, "STATUS=", 7);
+    static const char prefix[] = "STATUS=";
+    memcpy(big, prefix, sizeof prefix - 1);
     m = parse(big, sizeof big);
     assert_int_equal(strlen(m.status), 256);
     free(m.status);
