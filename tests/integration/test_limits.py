@@ -58,14 +58,27 @@ def refusal(d):
     return d.log if r is True else ""
 
 
+def cpu_share(d, name, seconds):
+    """Percent of one CPU by the leaf's own statistics."""
+    before, begun = d.module(name)["cpu"]["usage_usec"], time.monotonic()
+    select.select([], [], [], seconds)  # the measured time itself
+    return (d.module(name)["cpu"]["usage_usec"] - before) / (time.monotonic() - begun) / 1e4
+
+
+def shares(d, name, seconds, least):
+    """Up to four windows, until one reaches `least`: what else runs on the machine can take from a share, never add to it."""
+    measured = []
+    while len(measured) < 4 and not any(s >= least for s in measured):
+        measured.append(cpu_share(d, name, seconds))
+    return measured
+
+
 def test_cpu_max_gives_its_share_and_no_more(daemon):
     d = daemon({"spin": {"module.exec": helper("spin"), "limits.cpu_max": "20%"}})
     d.marks.wait("spin")
-    before, t0 = d.module("spin")["cpu"]["usage_usec"], time.monotonic()
-    select.select([], [], [], 5)  # the measured time itself
-    m, t1 = d.module("spin"), time.monotonic()
-    share = (m["cpu"]["usage_usec"] - before) / (t1 - t0) / 1e4
-    assert 18 <= share <= 22, f"{share:.1f} %"
+    measured = shares(d, "spin", 5, 18)
+    assert max(measured) >= 18 and all(s <= 22 for s in measured), measured
+    m = d.module("spin")
     assert m["cpu"]["max"] == 20 and m["cpu"]["throttled_usec"] > 0
     d.stop()
 
@@ -73,10 +86,8 @@ def test_cpu_max_gives_its_share_and_no_more(daemon):
 def test_cpu_max_counts_all_threads_together(daemon):
     d = daemon({"spin": {"module.exec": f"{helper('spin')} 4", "limits.cpu_max": "30%"}})
     d.marks.wait("spin")
-    before, t0 = d.module("spin")["cpu"]["usage_usec"], time.monotonic()
-    select.select([], [], [], 2)  # the measured time itself
-    share = (d.module("spin")["cpu"]["usage_usec"] - before) / (time.monotonic() - t0) / 1e4
-    assert 24 <= share <= 36, f"{share:.1f} %"
+    measured = shares(d, "spin", 2, 24)
+    assert max(measured) >= 24 and all(s <= 36 for s in measured), measured
     d.stop()
 
 
