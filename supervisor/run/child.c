@@ -84,7 +84,7 @@ static int set_output(const ChildPlan *p, int *report)
     return ready >= 0 ? place(ready, p->ready_number) : 0;
 }
 
-static int set_limits(const ChildPlan *p)
+static int set_limits(const ChildPlan *p, int *limit)
 {
     umask(p->umask);
     for (int i = 0; i < RLIMIT_COUNT; i++) {
@@ -94,11 +94,14 @@ static int set_limits(const ChildPlan *p)
             value = (struct rlimit){p->inherited_nofile.soft, p->inherited_nofile.hard};
         else if (!l->set)
             continue;
+        *limit = i;
         if (setrlimit((__rlimit_resource_t)i, &value) < 0)
             return errno;
     }
+    *limit = CHILD_LIMIT_NICE;
     if (p->limits->nice_set && setpriority(PRIO_PROCESS, 0, p->limits->nice) < 0)
         return errno;
+    *limit = CHILD_LIMIT_OOM_SCORE_ADJ;
     if (p->limits->oom_score_adj_set) {
         char text[16];
         int n = snprintf(text, sizeof text, "%d", p->limits->oom_score_adj); /* integers only: allocates nothing */
@@ -172,16 +175,21 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void fail(int report, LaunchStage stage, int error)
+static _Noreturn void fail_limit(int report, LaunchStage stage, int error, int limit)
 {
-    ChildReport r = {.stage = (int)stage, .error = error};
+    ChildReport r = {.stage = (int)stage, .error = error, .limit = limit};
     (void)!write(report, &r, sizeof r);
     _exit(127);
 }
 
+static _Noreturn void fail(int report, LaunchStage stage, int error)
+{
+    fail_limit(report, stage, error, 0);
+}
+
 _Noreturn void child_main(const ChildPlan *p)
 {
-    int report = p->report, r;
+    int report = p->report, limit = 0, r;
     if ((r = enter_cgroups(p)))
         fail(report, STAGE_CGROUP, r);
     if (setsid() < 0)
@@ -190,8 +198,8 @@ _Noreturn void child_main(const ChildPlan *p)
         fail(report, STAGE_NAMESPACE, r);
     if ((r = own_descriptors(p)) || (r = set_output(p, &report)))
         fail(report, STAGE_OUTPUT, r);
-    if ((r = set_limits(p)))
-        fail(report, STAGE_LIMITS, r);
+    if ((r = set_limits(p, &limit)))
+        fail_limit(report, STAGE_LIMITS, r, limit);
     if (setgroups(p->n_groups, p->groups) < 0 || syscall(SYS_setresgid, p->gid, p->gid, p->gid) < 0)
         fail(report, STAGE_GROUPS, errno);
     if ((r = drop_bounding(p->bounding))) /* needs CAP_SETPCAP, so before the user */

@@ -68,6 +68,10 @@ typedef struct ChildPlan {
 typedef struct ChildReport {
     int stage;
     int error; /* positive errno */
+    int limit; /* STAGE_LIMITS: the RLIMIT_* it was, or CHILD_LIMIT_* */
 } ChildReport;
+
+#define CHILD_LIMIT_NICE          (-1)
+#define CHILD_LIMIT_OOM_SCORE_ADJ (-2)
 
 _Noreturn void child_main(const ChildPlan *plan);

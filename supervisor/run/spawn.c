@@ -24,11 +24,13 @@
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "policies/keys.h"
 
 /* What a module never gets unless its policy lists its capabilities itself: with any of these root could undo its
  * bulkhead (mount, load programs into the kernel, write raw memory or devices, read other processes). */
@@ -279,6 +281,28 @@ int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
     return 0;
 }
 
+/* Without CAP_SYS_RESOURCE, as in many containers, the daemon cannot give more than it has. */
+static int explain_limit(const Module *m, const ChildReport *r, Error *e)
+{
+    const char *name = r->limit == CHILD_LIMIT_NICE            ? "nice"
+                       : r->limit == CHILD_LIMIT_OOM_SCORE_ADJ ? "oom_score_adj"
+                                                               : "a limit";
+    for (size_t i = 0; i < keys_n; i++) {
+        bool rlimit = keys[i].kind >= VALUE_RLIMIT_COUNT && keys[i].kind <= VALUE_RLIMIT_USEC;
+        if (rlimit && r->limit >= 0 &&
+            keys[i].offset == offsetof(ModulePolicy, limits.rlimits[0]) + (size_t)r->limit * sizeof(Rlimit))
+            name = keys[i].name;
+    }
+    struct rlimit own;
+    if (r->error != EPERM || r->limit < 0 || getrlimit((__rlimit_resource_t)r->limit, &own) < 0)
+        return error_errno(e, -r->error, "%s", name);
+    return error_set(
+        e, -r->error,
+        "%s = %llu:%llu is over the daemon's own hard limit %llu, and it lacks CAP_SYS_RESOURCE to raise it", name,
+        (unsigned long long)m->policy->limits.rlimits[r->limit].soft,
+        (unsigned long long)m->policy->limits.rlimits[r->limit].hard, (unsigned long long)own.rlim_max);
+}
+
 /* What the errno is about: a path, a user, a number the reader can find in the policy. */
 static int explain(const Module *m, const char *path, const ChildReport *r, Error *e)
 {
@@ -289,6 +313,8 @@ static int explain(const Module *m, const char *path, const ChildReport *r, Erro
         return error_errno(e, -r->error, "%s", path ? path : "probe");
     if (stage == STAGE_DIRECTORY)
         return error_errno(e, -r->error, "working_dir %s", p->working_dir ? p->working_dir : "/");
+    if (stage == STAGE_LIMITS)
+        return explain_limit(m, r, e);
     if (stage == STAGE_USER || stage == STAGE_GROUPS)
         return error_errno(e, -r->error, "user %s", p->sandbox.user_name);
     return error_set(e, -r->error, "%s", strerror(r->error));
