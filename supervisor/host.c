@@ -311,6 +311,7 @@ Host *host_new(const HostOptions *options, int *ret_exit)
         .notify_dir = -EBADF,
         .logs_dir = -EBADF,
         .null_fd = -EBADF,
+        .mounts = {.fd = -EBADF},
         .hooks = &run_hooks,
         .host = h,
     };
@@ -382,6 +383,7 @@ Host *host_free(Host *h)
     fd_close(h->ctx.view);
     fd_close(h->ctx.root);
     fd_close(h->ctx.null_fd);
+    fd_close(h->ctx.mounts.fd);
     sd_event_unref(h->ctx.event);
     instance_close(&h->instance, h->instance.lock >= 0 && clean);
     free(h->modules);

@@ -9,6 +9,7 @@
 
 #include "bpf/kernel.h"
 #include "cgroups/cgroup.h"
+#include "supervisor/run/mounts.h"
 
 typedef struct Module Module;
 typedef struct Generation Generation;
@@ -34,6 +35,7 @@ typedef struct RunContext {
     int runtime_dir, notify_dir, logs_dir; /* /run/bulkhead/I, /run/bulkhead/I/notify, /var/log/bulkhead/I */
     int null_fd;                           /* /dev/null, read and write */
     uint64_t nofile_soft, nofile_hard;     /* as the daemon was started with */
+    Mounts mounts;
     const RunHooks *hooks;
     void *host;
 } RunContext;

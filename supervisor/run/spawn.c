@@ -12,9 +12,9 @@
  *   - the OOM killer does not choose a task in the middle of vfork (it would take down all that share its memory), and
  *     an oom_score_adj written there is its own;
  *   - a child that changes its user makes the shared memory undumpable, so that user cannot trace it; spawn() mends it.
- * The price: a program or working_dir on a dead network mount holds up the daemon, as making its directories would.
- *
- * The plain copy remains for probes, which run no program, and where the machine code below does not fit. */
+ * Where a network or FUSE file system is mounted, whose server may be dead, a program or working_dir on it would hold
+ * up the daemon: there (mounts.h), for probes, which run no program, and where the machine code below does not fit, the
+ * child is a plain copy. */
 #include "supervisor/run/spawn.h"
 
 #include <errno.h>
@@ -264,7 +264,7 @@ int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
     }
     plan.report = pipe_fds[1];
     int pidfd = -EBADF;
-    bool share = CAN_SHARE && slots_reserved && !r->probe;
+    bool share = CAN_SHARE && slots_reserved && !r->probe && !mounts_may_hang(&r->module->ctx->mounts);
     pid_t pid = share ? clone_lending(r, into, &plan, &pidfd) : clone_child(r->box, into, &plan, &pidfd);
     code = pid < 0 ? (int)pid : 0;
     if (into)
