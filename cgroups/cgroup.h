@@ -96,7 +96,7 @@ void group_release_fd(Group *g);
 /* Absolute path of cgroup.events, to watch with inotify (IN_MODIFY) or POLLPRI. */
 char *group_events_path(const Group *g);
 
-/* Fills fds (size CG_N) with O_WRONLY|O_CLOEXEC descriptors of the cgroup.procs files a child must write "0" to, in
+/* Fills fds (size CG_N) with O_WRONLY|O_CLOEXEC descriptors of the files a new child must write "0" to, in
  * order, to be in the group everywhere; those not needed are -EBADF. `cloned_into` leaves the cgroup2 one out. Caller
  * closes. */
 int group_procs_fds(const Group *g, bool cloned_into, int fds[static CG_N], Error *e);
