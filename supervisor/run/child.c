@@ -211,6 +211,10 @@ _Noreturn void child_main(const ChildPlan *p)
     /* As the user: a directory it may not enter is its own failure, not ours to hide. */
     if (chdir(p->directory ? p->directory : "/") < 0)
         fail(report, STAGE_DIRECTORY, errno);
+    /* As late as can be, and in the cgroup: a cpuset narrows it down. A mask without a CPU it may use is left as it is.
+     */
+    if (p->cpus)
+        (void)sched_setaffinity(0, sizeof *p->cpus, p->cpus);
     reset_signals();
     if ((r = set_seccomp(p))) /* last: from here on only write, execve and exit_group are sure to be allowed */
         fail(report, STAGE_SECCOMP, r);

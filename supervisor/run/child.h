@@ -6,6 +6,7 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <sched.h>
 
 #include "cgroups/cgroup.h"
 #include "policies/policy.h"
@@ -36,11 +37,12 @@ typedef struct ChildPlan {
     /* The table of descriptors is the parent's own until the child takes the first `own_fds` of it and leaves the rest
      * be; 0 = it is a copy already. */
     unsigned own_fds;
-    int procs[CG_N]; /* cgroup.procs to write "0" to, -EBADF = none */
+    int procs[CG_N]; /* files to write "0" to, -EBADF = none */
     int view, root;  /* mount namespace and its root directory; -EBADF = stay in the daemon's */
     int stdio[3];
-    int ready_fd;     /* passed on as descriptor ready_number; -EBADF = none */
-    int ready_number; /* >= 3 */
+    int ready_fd;          /* passed on as descriptor ready_number; -EBADF = none */
+    int ready_number;      /* >= 3 */
+    const cpu_set_t *cpus; /* where it may run; NULL = as it is */
     mode_t umask;
     const Limits *limits;
     struct {

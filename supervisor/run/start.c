@@ -265,7 +265,8 @@ static int watch_child(Generation *g, const Spawned *child, Error *e)
         return error_errno(e, r, "cannot watch the process");
     }
     sd_event_source_set_child_pidfd_own(g->child_source, 1);
-    r = sd_event_add_io(event, &g->launch->report_source, child->report, EPOLLIN, on_report, g);
+    /* By edge: told once, however many others are ready before it is its turn. */
+    r = sd_event_add_io(event, &g->launch->report_source, child->report, EPOLLIN | EPOLLET, on_report, g);
     return r < 0 ? error_errno(e, r, "cannot watch the launch") : 0;
 }
 
