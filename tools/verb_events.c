@@ -15,7 +15,7 @@
 
 typedef struct Follow {
     const Args *args;
-    uint64_t skip; /* signals that the answer held already */
+    bool told; /* the signals that come now are in the answer already */
 } Follow;
 
 static void print_event(const Args *a, const json_t *event, const char *line)
@@ -31,13 +31,11 @@ static void print_event(const Args *a, const json_t *event, const char *line)
 static void on_event(const json_t *event, const char *line, void *userdata)
 {
     Follow *f = userdata;
-    if (f->skip > 0)
-        f->skip--;
-    else
+    if (!f->told)
         print_event(f->args, event, line);
 }
 
-static ToolStatus print_past(Client *c, uint64_t *ret_skip)
+static ToolStatus print_past(Client *c)
 {
     const Args *a = c->args;
     uint64_t limit = a->lines != UINT64_MAX ? a->lines : a->follow ? 10 : UINT64_MAX;
@@ -45,8 +43,6 @@ static ToolStatus print_past(Client *c, uint64_t *ret_skip)
     int r = call ? sd_bus_message_append(call, "t", limit) : -ENOTCONN;
     ToolStatus status = r < 0 ? client_failed(c, NULL, r, NULL) : client_call(c, call, &reply);
     if (status == TOOL_DONE) {
-        if (sd_bus_get_n_queued_read(c->bus, ret_skip) < 0)
-            *ret_skip = 0;
         r = sd_bus_message_enter_container(reply, 'a', "s");
         const char *line;
         while (r > 0 && (r = sd_bus_message_read(reply, "s", &line)) > 0) {
@@ -60,6 +56,17 @@ static ToolStatus print_past(Client *c, uint64_t *ret_skip)
     sd_bus_message_unref(reply);
     sd_bus_message_unref(call);
     return status;
+}
+
+/* Lets go what had come when the answer came: the queue is read to its end before anything new is taken from the
+ * socket. Not by number, because signals of other kinds are in it too. */
+static void skip_told(Client *c, Follow *f)
+{
+    uint64_t n = 0;
+    f->told = true;
+    while (sd_bus_get_n_queued_read(c->bus, &n) >= 0 && n > 0 && sd_bus_process(c->bus, NULL) > 0)
+        ;
+    f->told = false;
 }
 
 /* Until the daemon ends, nobody reads any more, or --timeout is over. */
@@ -97,6 +104,9 @@ ToolStatus verb_events(const Args *a)
     int r = a->follow ? client_watch(&c, &events) : 0;
     if (r < 0)
         return client_failed(&c, NULL, r, NULL);
-    status = print_past(&c, &f.skip);
-    return status == TOOL_DONE && a->follow ? follow(&c) : status;
+    status = print_past(&c);
+    if (status != TOOL_DONE || !a->follow)
+        return status;
+    skip_told(&c, &f);
+    return follow(&c);
 }

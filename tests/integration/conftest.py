@@ -1,6 +1,7 @@
 """Fixtures: `daemon` makes daemons of a test's own and proves at its end that they left nothing; see lib.py."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def pytest_runtest_makereport(item, call):
 def machine():
     before = leaks.Machine()
     yield
+    shutil.rmtree(lib.REACHABLE, ignore_errors=True)
     before.check(f"t{os.getpid()}")
     box.leave()
 
@@ -39,8 +41,8 @@ def daemon():
         made.append(d)
         return d
 
-    def start(modules=None, ready=True, args=(), env=None, before_exec=None, **kwargs):
-        return make(modules, **kwargs).start(ready, args, env, before_exec)
+    def start(modules=None, ready=True, args=(), env=None, before_exec=None, program=None, **kwargs):
+        return make(modules, **kwargs).start(ready, args, env, before_exec, program)
 
     start.make = make
     yield start

@@ -29,11 +29,26 @@ SLOW = float(os.environ.get("BULKHEAD_TEST_SLOW", "1"))  # how much slower than 
 PATIENCE = (60 if SANITIZED else 20) * SLOW  # seconds until a wait is given up
 PHASES = ["controllers", "gate", "drain", "io", "connection", "process", "network", "mounts", "cgroup", "events"]
 
+CLONE_NEWNS, MS_PRIVATE = 0x00020000, 1 << 18
+
 _numbers = itertools.count(1)
 
 
+REACHABLE = Path(f"/tmp/bulkhead-programs-{os.getpid()}")  # conftest removes it
+
+
+def reachable(program):
+    """A copy of a built program where every user can run it: a clone below /root can't be entered by others."""
+    copy = REACHABLE / Path(program).name
+    if not copy.exists():
+        REACHABLE.mkdir(mode=0o755, exist_ok=True)
+        shutil.copy(BUILD / program, copy)
+        os.chmod(copy, 0o755)
+    return str(copy)
+
+
 def helper(name):
-    return str(BUILD / "helpers" / name)
+    return reachable(f"helpers/{name}")
 
 
 def free_port():
@@ -219,7 +234,7 @@ class Daemon:
 
     # --- life
 
-    def start(self, ready=True, args=(), env=None, before_exec=None):
+    def start(self, ready=True, args=(), env=None, before_exec=None, program=None):
         notify = self.dir / "notify"
         notify.unlink(missing_ok=True)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -238,7 +253,7 @@ class Daemon:
                 before_exec()
 
         self.process = subprocess.Popen(
-            [str(BUILD / "bulkheadd"), "--instance", self.instance, "--config", str(self.config), *args],
+            [program or str(BUILD / "bulkheadd"), "--instance", self.instance, "--config", str(self.config), *args],
             stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=environment, cwd="/",
             preexec_fn=in_box)
         self.pid = self.process.pid
@@ -347,6 +362,7 @@ class Daemon:
     def cli(self, verb, *args, rc=None, user=None, groups=(), timeout=None):
         argv = self.argv(verb, *args)
         if user is not None:
+            argv[0] = reachable("bulkhead")
             argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups" if not groups else
                     "--groups=" + ",".join(str(g) for g in groups), *argv]
         try:
@@ -430,13 +446,21 @@ def drop_to(uid):
     return change
 
 
-def in_namespace(flags, then=None):
-    """For before_exec: unshare, then call."""
+def in_private_mounts(over=()):
+    """For before_exec: a mount namespace of its own, from which nothing comes back, with an empty directory mounted over
+    each of the paths. Every mount is made private by its own name: in a chroot / is none."""
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
 
     def change():
-        if libc.unshare(flags) != 0:
+        if libc.unshare(CLONE_NEWNS) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
-        if then:
-            then(libc)
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            libc.mount(b"none", line.split()[4].encode(), None, MS_PRIVATE, None)
+        shared = [x.split()[4] for x in Path("/proc/self/mountinfo").read_text().splitlines() if " shared:" in x]
+        if any(p == m or p.startswith(m.rstrip("/") + "/") for p in over for m in shared):
+            raise OSError(f"still shared: {shared}")
+        for path in over:
+            if libc.mount(b"none", path.encode(), b"tmpfs", 0, b"mode=0755") != 0:
+                raise OSError(ctypes.get_errno(), path)
     return change

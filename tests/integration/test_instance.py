@@ -1,6 +1,5 @@
 """Instances: one lock each, side by side; what is wrong at the start is one clear line and an exit status."""
 
-import ctypes
 import os
 import re
 import signal
@@ -8,10 +7,7 @@ import subprocess
 
 import pytest
 
-from lib import BUILD, PHASES, alive, drop_to, helper, in_namespace, wait_for
-
-CLONE_NEWNS = 0x00020000
-MS_REC, MS_PRIVATE, MS_BIND, MNT_DETACH = 0x4000, 1 << 18, 4096, 2
+from lib import PHASES, alive, drop_to, helper, in_private_mounts, reachable
 
 
 def one_line(d, *words):
@@ -42,7 +38,7 @@ def test_several_instances_side_by_side(daemon):
 
 
 def test_not_root(daemon):
-    d = daemon({"m": {"module.exec": helper("probe"), "sandbox.user": "nobody"}}, ready=False, before_exec=drop_to(65534))
+    d = daemon({"m": {"module.exec": helper("probe"), "sandbox.user": "nobody"}}, ready=False, before_exec=drop_to(65534), program=reachable("bulkheadd"))
     assert d.wait_exit() == 1
     one_line(d, "root")
     d.check_clean()
@@ -98,17 +94,8 @@ def test_limits_over_what_the_host_has(daemon):
     d.check_clean()
 
 
-def hide(path):
-    """In a mount namespace of the daemon's own, an empty directory over the path."""
-    def then(libc):
-        libc.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
-        assert libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
-        assert libc.mount(b"none", path.encode(), b"tmpfs", 0, b"mode=0755") == 0
-    return in_namespace(CLONE_NEWNS, then)
-
-
 def test_no_btf(daemon):
-    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, ready=False, before_exec=hide("/sys/kernel/btf"))
+    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, ready=False, before_exec=in_private_mounts(["/sys/kernel/btf"]))
     assert d.wait_exit() == 1
     one_line(d, "BTF|btf")
     assert not d.marks.of("up")
@@ -116,7 +103,7 @@ def test_no_btf(daemon):
 
 
 def test_no_btf_where_bpf_is_optional(daemon):
-    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, before_exec=hide("/sys/kernel/btf"), supervisor={"bpf": "optional"})
+    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, before_exec=in_private_mounts(["/sys/kernel/btf"]), supervisor={"bpf": "optional"})
     assert d.module("m")["state"] == "running"
     assert re.search(r"(?i)btf", d.log)
     d.stop()
@@ -132,14 +119,14 @@ def test_no_btf_and_no_bpffs(daemon, arguments):
 
 
 def test_no_cgroups_to_be_had(daemon):
-    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, ready=False, before_exec=hide("/sys/fs"))
+    d = daemon({"m": {"module.exec": f"{helper('probe')} m"}}, ready=False, before_exec=in_private_mounts(["/sys/fs"]))
     assert d.wait_exit() == 1
     one_line(d, "cgroup")
     d.check_clean()
 
 
 def test_what_a_killed_daemon_left_is_taken_down_by_the_next(daemon):
-    d = daemon({"a": {"module.exec": helper("daemonize")}, "b": {"module.exec": f"{helper('probe')} b", "module.ready": "exec"},
+    d = daemon({"a": {"module.exec": helper("daemonize"), "module.stop_timeout": "300ms"}, "b": {"module.exec": f"{helper('probe')} b", "module.ready": "exec"},
                 "c": {"module.exec": helper("stubborn"), "module.stop_timeout": "300ms"}})
     left = [d.marks.wait("daemon").pid, d.marks.wait("up").pid, d.marks.wait("stubborn").pid]
     d.kill()

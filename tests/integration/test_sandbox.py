@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
-from lib import helper
+from lib import helper, in_private_mounts
 
 CAP_NET_BIND_SERVICE, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_BPF = 10, 19, 21, 39
 SYS_MOUNT, SYS_SWAPON = 165, 167
@@ -35,12 +36,11 @@ def test_root_cannot_undo_its_bulkhead(daemon):
 
 def test_the_escape_program_does_find_a_way_out_where_there_is_no_bulkhead(daemon, tmp_path):
     """The other side of the coin: without a bulkhead most of the attempts succeed, so the test above can fail."""
-    import subprocess
     d = daemon({"m": {"module.exec": f"{helper('probe')} m"}})
     (tmp_path / "mnt").mkdir()
     # in a mount namespace of its own, so that what succeeds stays there
-    child = subprocess.Popen(["unshare", "-m", helper("escape"), str(tmp_path / "out"), d.instance, str(d.pid), str(tmp_path / "mnt")],
-                             env={"BH_MARK": d.marks.path})
+    child = subprocess.Popen([helper("escape"), str(tmp_path / "out"), d.instance, str(d.pid), str(tmp_path / "mnt")],
+                             env={"BH_MARK": d.marks.path}, preexec_fn=in_private_mounts())
     d.marks.wait("escaped")
     child.kill()
     child.wait()

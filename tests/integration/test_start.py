@@ -329,7 +329,7 @@ def test_each_failed_stage_is_named(daemon):
         d.wait(name, "failed")
     assert re.search(r"noexec: start failed at exec: .*Permission denied", d.log)
     assert re.search(r"nodir: start failed at directory: .*No such file or directory", d.log)
-    assert re.search(r"limits: start failed at limits: .*not permitted", d.log)
+    assert re.search(r"limits: start failed at limits: .*nofile.*(hard limit|not permitted)", d.log)
     d.stop()
 
 
