@@ -108,6 +108,8 @@ int group_attach(Group *g, pid_t pid, Error *e);
  * `cpus` makes the group's cpuset directory. */
 int group_set_limits(Group *g, const GroupLimits *limits, Error *e);
 int group_read_stats(const Group *g, GroupStats *ret);
+/* What is worth keeping when it ends, at a third of the price: cpu_usage_usec, memory_peak, memory_oom_kills. */
+int group_read_last(const Group *g, GroupStats *ret);
 /* 1 populated, 0 not, or a negative errno. Counts processes of sub-groups. */
 int group_populated(const Group *g);
 /* All pids in the group and below (cgroup2 view); *ret owned by the caller. */

@@ -225,8 +225,8 @@ int group_procs_fds(const Group *g, bool cloned_into, int fds[static CG_N], Erro
     for (int h = 0; h < CG_N; h++) {
         if (!group_in(g, (Hierarchy)h) || (h == CG_UNIFIED && cloned_into))
             continue;
-        /* A thread that moves itself alone waits for no grace period of RCU, a process does (docs/cgroups.md); a child that
-         * was just cloned has one thread. */
+        /* A thread that moves itself alone waits for no grace period of RCU, a process does (docs/cgroups.md); a child
+         * that was just cloned has one thread. */
         const char *file = h == CG_UNIFIED ? "cgroup.procs" : "tasks";
         fds[h] = group_open_file(g, (Hierarchy)h, file, O_WRONLY);
         if (fds[h] >= 0)

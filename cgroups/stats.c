@@ -65,15 +65,38 @@ static void read_cpu(const Group *g, GroupStats *s)
         s->cpu_throttled_usec = throttled_v1(g);
 }
 
-int group_read_stats(const Group *g, GroupStats *ret)
+#define STATS_NONE                                                              \
+    (GroupStats)                                                                \
+    {                                                                           \
+        UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, \
+    }
+
+static void read_marks(const Group *g, GroupStats *s)
 {
-    GroupStats s = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
-    read_cpu(g, &s);
     int m = tree_carrier(g->tree, CG_MEMORY);
     bool v1 = m == CG_MEMORY;
-    s.memory_current = value(g, m, v1 ? "memory.usage_in_bytes" : "memory.current");
-    s.memory_peak = value(g, m, v1 ? "memory.max_usage_in_bytes" : "memory.peak");
-    s.memory_oom_kills = keyed(g, m, v1 ? "memory.oom_control" : "memory.events", "oom_kill");
+    s->memory_peak = value(g, m, v1 ? "memory.max_usage_in_bytes" : "memory.peak");
+    s->memory_oom_kills = keyed(g, m, v1 ? "memory.oom_control" : "memory.events", "oom_kill");
+}
+
+int group_read_last(const Group *g, GroupStats *ret)
+{
+    GroupStats s = STATS_NONE;
+    s.cpu_usage_usec = keyed(g, CG_UNIFIED, "cpu.stat", "usage_usec");
+    if (s.cpu_usage_usec == UINT64_MAX && group_populated(g) == -ENOENT)
+        return -ENOENT;
+    read_marks(g, &s);
+    *ret = s;
+    return 0;
+}
+
+int group_read_stats(const Group *g, GroupStats *ret)
+{
+    GroupStats s = STATS_NONE;
+    read_cpu(g, &s);
+    int m = tree_carrier(g->tree, CG_MEMORY);
+    s.memory_current = value(g, m, m == CG_MEMORY ? "memory.usage_in_bytes" : "memory.current");
+    read_marks(g, &s);
     s.pids_current = value(g, tree_carrier(g->tree, CG_PIDS), "pids.current");
     if (s.cpu_usage_usec == UINT64_MAX && group_populated(g) == -ENOENT)
         return -ENOENT;

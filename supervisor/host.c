@@ -40,13 +40,12 @@ static void on_event(void *host, const Module *m, uint64_t generation, const cha
                      json_t *detail)
 {
     Host *h = host;
-    json_t *e = journal_event(now_realtime(), m ? module_name(m) : NULL, generation, name, phase, detail);
-    journal_add(h->journal, e);
+    const char *line =
+        journal_add(h->journal, now_realtime(), m ? module_name(m) : NULL, generation, name, phase, detail);
     if (h->control)
-        control_event(h->control, e);
+        control_event(h->control, line);
     log_debug("module=%s generation=%llu event=%s phase=%s", m ? module_name(m) : "-", (unsigned long long)generation,
               name, phase ? phase : "-");
-    json_decref(e);
 }
 
 static void on_changed(void *host, Generation *g)

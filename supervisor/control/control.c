@@ -106,15 +106,12 @@ void control_module_changed(Control *c, const char *module, const char *old_stat
     }
 }
 
-void control_event(Control *c, const json_t *event)
+void control_event(Control *c, const char *line)
 {
-    _cleanup_(freep) char *line = NULL;
     for (size_t i = 0; i < c->n_connections; i++) {
         Connection *to = c->connections[i];
         if (!wants_signals(to))
             continue;
-        if (!line && !(line = json_dumps(event, JSON_COMPACT)))
-            return;
         sd_bus_message *m = NULL;
         if (sd_bus_message_new_signal(to->bus, &m, CONTROL_PATH, CONTROL_MANAGER, "Event") >= 0 &&
             sd_bus_message_append(m, "s", line) >= 0)

@@ -103,8 +103,8 @@ int control_open(const ControlConfig *config, Control **ret, Error *e);
 /* Tells every client that may read. Cheap when there is none. */
 void control_module_changed(Control *c, const char *module, const char *old_state, const char *new_state,
                             uint64_t generation);
-/* One line of `events --json`, as a signal; the object stays the caller's. */
-void control_event(Control *c, const json_t *event);
+/* One line of `events --json`, as a signal. */
+void control_event(Control *c, const char *line);
 
 /* Answers what is still owed with CONTROL_ERROR_SHUTTING_DOWN, flushes for CONTROL_FLUSH_USEC at most, closes all and
  * removes the socket. Returns NULL; NULL is allowed. Not to be called from within an operation. */

@@ -196,6 +196,11 @@ int box_stats(const Box *b, GroupStats *ret)
     return b && b->group ? group_read_stats(b->group, ret) : -ENODATA;
 }
 
+int box_last_stats(const Box *b, GroupStats *ret)
+{
+    return b && b->group ? group_read_last(b->group, ret) : -ENODATA;
+}
+
 /* --- waiting --- */
 
 static int on_inotify(sd_event_source *s, const struct inotify_event *event, void *userdata)

@@ -37,6 +37,8 @@ int box_signal(Box *b, int sig);
 int box_kill(Box *b);
 /* -ENODATA where there is no cgroup. */
 int box_stats(const Box *b, GroupStats *ret);
+/* The last ones: as group_read_last. */
+int box_last_stats(const Box *b, GroupStats *ret);
 
 /* Calls fn whenever the box may have emptied, until *ret is released: by the kernel's word on cgroup.events; without a
  * cgroup by a look every 50 ms, only while somebody waits. */

@@ -405,7 +405,7 @@ static PhaseStatus begin_cgroup(void *userdata, Error *e)
         return PHASE_SKIPPED;
     }
     GroupStats s;
-    if (box_stats(g->leaf, &s) == 0) {
+    if (box_last_stats(g->leaf, &s) == 0) {
         if (s.memory_oom_kills != UINT64_MAX)
             module(t)->oom_kills += s.memory_oom_kills;
         event(t, "statistics",

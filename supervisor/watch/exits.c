@@ -50,7 +50,7 @@ static void take_record(const Generation *g, LastExit *x)
 static void take_statistics(const Generation *g, LastExit *x)
 {
     GroupStats s;
-    if (g->module->ctx->kernel || x->signal != SIGKILL || box_stats(g->leaf, &s) < 0)
+    if (g->module->ctx->kernel || x->signal != SIGKILL || box_last_stats(g->leaf, &s) < 0)
         return;
     x->oom = s.memory_oom_kills != UINT64_MAX && s.memory_oom_kills > 0;
 }

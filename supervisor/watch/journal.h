@@ -13,11 +13,10 @@ typedef struct Journal Journal;
 Journal *journal_new(void);
 Journal *journal_free(Journal *j);
 
-/* Builds the object {"time_usec","module","generation","event","phase","detail"}; `detail` is stolen, may be NULL;
- * module NULL is the daemon itself. New reference. */
-json_t *journal_event(uint64_t time_usec, const char *module, uint64_t generation, const char *event, const char *phase,
-                      json_t *detail);
-/* Keeps a copy of it. */
-void journal_add(Journal *j, const json_t *event);
+/* Keeps the event {"time_usec","module","generation","event","phase","detail"} and returns its text, valid until the
+ * next call. module NULL is the daemon itself, generation 0 and phase NULL are null; `detail` is stolen, may be NULL.
+ */
+const char *journal_add(Journal *j, uint64_t time_usec, const char *module, uint64_t generation, const char *event,
+                        const char *phase, json_t *detail);
 /* The last `limit` events, oldest first; module NULL = all. New reference to an array. */
 json_t *journal_last(const Journal *j, const char *module, uint64_t limit);

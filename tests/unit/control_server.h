@@ -134,6 +134,12 @@ static _unused_ int open_log(void *host, const char *name, const char **ret_kind
     return *ret_fd < 0 ? -errno : 0;
 }
 
+static _unused_ void tell(Host *h, json_t *event)
+{
+    _cleanup_(freep) char *line = json_dumps(event, JSON_COMPACT);
+    control_event(h->control, line);
+}
+
 static _unused_ void flood(Host *h)
 {
     char text[FLOOD_BYTES + 1];
@@ -141,7 +147,7 @@ static _unused_ void flood(Host *h)
     text[FLOOD_BYTES] = '\0';
     json_t *event = json_pack("{s:s}", "detail", text);
     for (unsigned i = 0; i < FLOOD_EVENTS; i++)
-        control_event(h->control, event);
+        tell(h, event);
     json_decref(event);
 }
 
@@ -177,7 +183,7 @@ static _unused_ void act(void *host, ControlVerb verb, const char *name, int sig
         h->started = verb == CONTROL_START;
         json_t *event = json_pack("{s:i, s:i, s:i, s:i}", "verb", (int)verb, "signal", sig, "flags", (int)flags, "uid",
                                   (int)caller->uid);
-        control_event(h->control, event);
+        tell(h, event);
         json_decref(event);
         control_module_changed(h->control, name, "idle", "creating", 8);
         control_reply_done(reply);

@@ -277,6 +277,11 @@ static void test_memory_max(void **state)
     assert_true(s.memory_peak > 30u << 20 && s.memory_peak <= 32u << 20);
     assert_true(s.memory_current < s.memory_peak);
     assert_int_equal(s.pids_current, 0);
+    GroupStats last;
+    assert_int_equal(group_read_last(g, &last), 0);
+    assert_int_equal(last.memory_oom_kills, s.memory_oom_kills);
+    assert_int_equal(last.memory_peak, s.memory_peak);
+    assert_int_equal(last.cpu_usage_usec, s.cpu_usage_usec);
     drop(g);
 }
 
