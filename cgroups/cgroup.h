@@ -55,7 +55,7 @@ int cgroup_tree_recorded(const char *record, CgroupTree **ret, Error *e);
 /* Forgets the tree; removes nothing. */
 CgroupTree *cgroup_tree_close(CgroupTree *t);
 /* Removes the root in every hierarchy; it must be empty of groups. Moves the daemon back out of the leaf it was put in.
- */
+ * A recorded tree stays (and that is no error) when this process was itself started in that leaf. */
 int cgroup_tree_remove(CgroupTree *t, Error *e);
 
 CgroupMode cgroup_tree_mode(const CgroupTree *t);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -208,6 +209,30 @@ int delegate_return(CgroupTree *t, Error *e)
         return error_set(e, r, "cannot disable controllers in %s/cgroup.subtree_control: %s (%s)",
                          t->own_dir[CG_UNIFIED], strerror(-r), tree_advice(r));
     return leave_leaf(t, own, e);
+}
+
+int delegate_clear(const CgroupTree *t, Error *e)
+{
+    int root = t->fd[CG_UNIFIED];
+    int r = unlinkat(root, "daemon", AT_REMOVEDIR) < 0 ? -errno : 0;
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0) {
+        _cleanup_strbuf_ StrBuf others = STRBUF_NULL;
+        _cleanup_fd_ int leaf = openat(root, "daemon", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int n = leaf < 0 ? leaf : others_list(leaf, &others);
+        if (r == -EBUSY && n == 0)
+            return 1;
+        return error_set(e, r, "cannot remove the cgroup %s/daemon: %s", t->dir[CG_UNIFIED],
+                         n > 0 ? others.s : strerror(-r));
+    }
+    _cleanup_fd_ int own = openat(root, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    r = own < 0 ? -errno : disable(root, "cgroup.subtree_control", UINT_MAX);
+    if (r >= 0)
+        r = disable(own, "cgroup.subtree_control", UINT_MAX);
+    return r < 0 && r != -ENOENT
+               ? error_errno(e, r, "cannot disable controllers in the cgroup around %s", t->dir[CG_UNIFIED])
+               : 0;
 }
 
 int delegate_down(const CgroupTree *t, const char *path, Error *e)

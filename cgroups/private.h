@@ -51,7 +51,8 @@ struct CgroupTree {
     unsigned unified;    /* controllers that cgroup2 carries and that we may hand down */
     bool moved;          /* this process sits in the leaf "daemon" of the root */
     bool clone_into;
-    bool memsw; /* v1 memory accounts swap */
+    bool memsw;    /* v1 memory accounts swap */
+    bool recorded; /* a dead daemon's: to be cleared and removed, gets no new groups */
 };
 
 /* tree.c's inner constructor: the host is a parameter. */
@@ -70,6 +71,10 @@ const char *tree_advice(int code);
 int delegate_take(CgroupTree *t, Error *e);
 /* The reverse: nothing of ours holds a controller, the process is back. The root's other children must be gone. */
 int delegate_return(CgroupTree *t, Error *e);
+/* The same for a dead daemon's tree: removes its leaf "daemon", which only a daemon makes that had the cgroup around
+ * the tree to itself, and takes the controllers back there. 1: this process sits in that leaf, so the tree is still
+ * used. */
+int delegate_clear(const CgroupTree *t, Error *e);
 /* Makes sure that children of `path` ("" = the root) have our controllers. */
 int delegate_down(const CgroupTree *t, const char *path, Error *e);
 

@@ -227,15 +227,16 @@ int cgroup_tree_recorded(const char *record, CgroupTree **ret, Error *e)
         return error_set(e, -ENOENT, "the cgroup tree of an earlier daemon is gone");
     const char *slash = strrchr(t->root_path, '/');
     t->name = xstrdup(slash + 1);
+    t->recorded = true;
     *ret = TAKE_PTR(t);
     return 0;
 }
 
 int cgroup_tree_remove(CgroupTree *t, Error *e)
 {
-    int r = t->unified ? delegate_return(t, e) : 0;
-    if (r < 0)
-        return r;
+    int r = t->recorded ? delegate_clear(t, e) : t->unified ? delegate_return(t, e) : 0;
+    if (r != 0)
+        return r < 0 ? r : 0;
     for (int h = CG_N - 1; h >= 0; h--) {
         if (!t->mount[h] || rmdir(t->dir[h]) == 0 || errno == ENOENT)
             continue;

@@ -244,7 +244,7 @@ class Daemon:
         environment |= {"NOTIFY_SOCKET": str(notify), "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
                         "UBSAN_OPTIONS": "print_stacktrace=1",
                         "LSAN_OPTIONS": f"suppressions={Path(__file__).with_name('lsan.supp')}:print_suppressions=0"} | (env or {})
-        box = Box(f"{self.instance}-{len(self.boxes)}")
+        box = Box(f"{self.instance}-{next(_numbers)}")
         self.boxes.append(box)
 
         def in_box():
@@ -306,7 +306,7 @@ class Daemon:
     def check_clean(self):
         self.close_events()
         self.before.check(self)
-        left = self.boxes[-1].handed_down() if self.boxes else []
+        left = [c for b in self.boxes for c in b.handed_down()]
         assert not left, f"left behind: controllers {left}"
         self.clean = True
 
