@@ -183,7 +183,7 @@ int pins_open(const char *bpffs, const char *instance, int *ret_dirfd, Error *e)
     }
     if (!dir_is_empty(dir))
         return error_set(e, -EEXIST,
-                         "%s/bulkhead/%s holds pins of an earlier run (bulkhead purge --instance %s removes them)",
+                         "%s/bulkhead/%s holds pins of an earlier run (bulkheadd --instance %s removes them at its start)",
                          bpffs, instance, instance);
     *ret_dirfd = TAKE_FD(dir);
     return 0;

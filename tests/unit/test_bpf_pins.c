@@ -182,7 +182,7 @@ static void test_pins_of_the_dead(void **state)
     KernelConfig config = live_config(l);
     Error e = {0};
     assert_int_equal(kernel_open(&config, &l->kernel, &e), -EEXIST);
-    assert_non_null(strstr(e.msg, "bulkhead purge --instance " INSTANCE));
+    assert_non_null(strstr(e.msg, "bulkheadd --instance " INSTANCE));
     /* The dead one's programs go on: they note an end (of a child of nobody's, so its main must be known). */
     char path[256];
     pin_path(l, "exits", path);
