@@ -92,8 +92,9 @@ static void start_came_to_nothing(Host *h, size_t i)
     _cleanup_(freep) char *said = NULL;
     if (m->next_start) {
         uint64_t now = now_realtime();
-        _cleanup_(freep) char *delay = format_usec(m->next_start > now ? m->next_start - now : 0);
-        said = xasprintf("%s (next try in %s)", text, delay);
+        uint64_t left = m->next_start > now ? m->next_start - now : 0;
+        _cleanup_(freep) char *delay = left > 10 * USEC_PER_MSEC ? format_usec(left) : NULL;
+        said = xasprintf("%s (next try %s%s)", text, delay ? "in " : "at once", delay ? delay : "");
     }
     answer(h, i, WAIT_UP, said ? said : text);
     answer(h, i, WAIT_RESTART, said ? said : text);
