@@ -132,11 +132,17 @@ static void mounts(void)
     report("unshare-mount", unshare(CLONE_NEWNS) == 0, errno, "");
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/ns/mnt", daemon_pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int e = errno;
-    report("setns-daemon", fd >= 0 && setns(fd, CLONE_NEWNS) == 0, fd >= 0 ? errno : e, path);
-    /* A user namespace of its own gives all capabilities in it; mounting there must still reach nothing of ours. */
+    /* by a child: who succeeds has another root from then on */
     pid_t child = fork();
+    if (child == 0) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        _exit(fd >= 0 && setns(fd, CLONE_NEWNS) == 0 ? 0 : errno);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    report("setns-daemon", status == 0, WEXITSTATUS(status), path);
+    /* A user namespace of its own gives all capabilities in it; mounting there must still reach nothing of ours. */
+    child = fork();
     if (child == 0) {
         if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
             _exit(1);
@@ -144,7 +150,6 @@ static void mounts(void)
             _exit(0);
         _exit(mount("none", scratch, "cgroup2", 0, NULL) == 0 ? 0 : 2);
     }
-    int status = 0;
     waitpid(child, &status, 0);
     report("undo-in-user-namespace", WIFEXITED(status) && WEXITSTATUS(status) == 0, EPERM, "");
 }

@@ -38,9 +38,11 @@ def test_backoff_grows_and_then_it_gives_up(daemon):
     starts = [x.nsec / 1e9 for x in d.marks.of("exitwith")]
     gaps = [b - a for a, b in zip(starts, starts[1:])]
     assert len(starts) == 4 and m["restarts"] == 3 and m["next_start_usec"] is None
-    late = 0.25 * SLOW  # what a restart itself may take
-    assert gaps[0] < 0.04 + late, "the first restart is at once"
-    assert 0.3 <= gaps[1] < 0.3 + late and 0.6 <= gaps[2] < 0.75 + late, gaps
+    assert gaps[1] >= 0.3 and gaps[2] >= 0.6, gaps
+    # what the machine adds to them is not the daemon's doing, so what it decided is looked at by its own word
+    d.wait_event(module="m", event="gave-up")
+    delays = [e["detail"]["delay_usec"] for e in d.events.read() if e["event"] == "backoff"]
+    assert delays[-2:] == [300000, 600000] and all(x <= 1000 for x in delays[:-2]), "the first restart is at once"
     assert "given up" in d.explain("m")
     assert d.status()["status"] == "degraded"
     # somebody who starts it by hand starts the count anew

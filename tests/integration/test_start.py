@@ -274,7 +274,7 @@ def test_born_with_what_was_written(daemon):
         assert born["uids"] == [33] * 3 and born["gids"] == [33] * 3 and born["groups"] in ([], [33])
         assert born["sid"] == born["pid"], "a session of its own"
         assert int(born["SigBlk"], 16) == 0 and int(born["SigIgn"], 16) == 0
-        assert set(born["fds"]) == {"0", "1", "2"} and born["fds"]["0"] == "/dev/null"
+        assert set(born["fds"]) == {"0", "1", "2"} and born["fds"]["0"].endswith("/dev/null")
         for variable, path in ("RUNTIME_DIRECTORY", f"/run/{d.instance}-r"), ("STATE_DIRECTORY", f"/var/lib/{d.instance}-s"), (
                 "LOGS_DIRECTORY", f"/var/log/{d.instance}-l"):
             assert env[variable] == path and os.stat(path).st_uid == 33
