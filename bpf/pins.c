@@ -182,9 +182,10 @@ int pins_open(const char *bpffs, const char *instance, int *ret_dirfd, Error *e)
         return r;
     }
     if (!dir_is_empty(dir))
-        return error_set(e, -EEXIST,
-                         "%s/bulkhead/%s holds pins of an earlier run (bulkheadd --instance %s removes them at its start)",
-                         bpffs, instance, instance);
+        return error_set(
+            e, -EEXIST,
+            "%s/bulkhead/%s holds pins of an earlier run (bulkheadd --instance %s removes them at its start)", bpffs,
+            instance, instance);
     *ret_dirfd = TAKE_FD(dir);
     return 0;
 }
