@@ -4,7 +4,7 @@
  *
  * The directories are cgroups to make things in; the last three are "-" on a pure cgroup2 host. For each of N services:
  * a directory in each hierarchy, three limits written, clone3 with a pidfd into the cgroup2 one, "0" written to the
- * other cgroup.procs, no_new_privs, one ready-made seccomp filter, exec. One epoll sees the pidfds; who ends is reaped
+ * `tasks` of the others, no_new_privs, one ready-made seccomp filter, exec. One epoll sees the pidfds; who ends is reaped
  * and started again at once, in the same cgroups (with `fresh`: in new ones, as a supervisor must that uses
  * cgroup.kill). SIGTERM stops all, removes the cgroups and ends.
  *
@@ -77,7 +77,7 @@ static void make_groups(Child *c)
         if (root[h] < 0)
             continue;
         must(mkdirat(root[h], name, 0755) == 0, "mkdir");
-        snprintf(path, sizeof path, "%s/cgroup.procs", name);
+        snprintf(path, sizeof path, "%s/%s", name, h ? "tasks" : "cgroup.procs");
         c->procs[h] = h ? openat(root[h], path, O_WRONLY | O_CLOEXEC) : openat(root[h], name, O_DIRECTORY | O_CLOEXEC);
         must(c->procs[h] >= 0, path);
     }
