@@ -263,6 +263,20 @@ static void signal_rest(Teardown *t)
     event(t, "signalled-rest", json_pack("{s:i}", "processes", n));
 }
 
+/* The main process's end is told by its own source; only what outlives it needs the kernel's word on the leaf, and few
+ * modules leave anything. Without the word there is the bound on the kill. */
+static void end_rest(Teardown *t)
+{
+    Error e = {0};
+    if (!t->watch && box_watch(t->generation->leaf, on_emptied, t, &t->watch, &e) < 0) {
+        event(t, "cleanup-failed", json_pack("{s:s}", "error", error_message(&e)));
+        kill_all(t);
+        return;
+    }
+    signal_rest(t);
+    on_emptied(t); /* it may have emptied before the watch was there */
+}
+
 static PhaseStatus begin_process(void *userdata, Error *e)
 {
     Teardown *t = userdata;
@@ -275,10 +289,6 @@ static PhaseStatus begin_process(void *userdata, Error *e)
             error_set(e, 0, "no process was started");
         return g->leaf && g->pid > 0 ? PHASE_PENDING : PHASE_SKIPPED;
     }
-    if (box_watch(g->leaf, on_emptied, t, &t->watch, e) < 0) {
-        kill_all(t);
-        return PHASE_FAILED;
-    }
     uint64_t limit = module(t)->policy->stop_timeout;
     if (limit != USEC_INFINITY)
         (void)sd_event_add_time_relative(ctx->event, &t->stop_timer, CLOCK_MONOTONIC, limit, 0, on_stop_timeout, t);
@@ -286,9 +296,7 @@ static PhaseStatus begin_process(void *userdata, Error *e)
     if (g->main_alive && (!g->executed || signal_main(g, module(t)->policy->stop_signal) < 0))
         kill_all(t);
     else if (!g->main_alive)
-        signal_rest(t);
-    /* It may have emptied before the watch was there. */
-    on_emptied(t);
+        end_rest(t);
     return PHASE_PENDING;
 }
 
@@ -501,9 +509,9 @@ void teardown_main_exited(Generation *g)
         ask_drain(t);
     } else if (t->phases.current == PHASE_PROCESS && !t->generation->hook) {
         if (box_populated(g->leaf) > 0)
-            signal_rest(t);
+            end_rest(t);
         else
-            on_emptied(t);
+            processes_gone(t);
     }
 }
 
