@@ -4,8 +4,8 @@
  *
  * The directories are cgroups to make things in; the last three are "-" on a pure cgroup2 host. For each of N services:
  * a directory in each hierarchy, three limits written, clone3 with a pidfd into the cgroup2 one, "0" written to the
- * `tasks` of the others, no_new_privs, one ready-made seccomp filter, exec. One epoll sees the pidfds; who ends is reaped
- * and started again at once, in the same cgroups (with `fresh`: in new ones, as a supervisor must that uses
+ * `tasks` of the others, no_new_privs, one ready-made seccomp filter, exec. One epoll sees the pidfds; who ends is
+ * reaped and started again at once, in the same cgroups (with `fresh`: in new ones, as a supervisor must that uses
  * cgroup.kill). SIGTERM stops all, removes the cgroups and ends.
  *
  * It does nothing else: reads no limit back, keeps no log or state, counts nothing, tells nobody. Any failure ends it.
