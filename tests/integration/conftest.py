@@ -49,7 +49,7 @@ def daemon():
     problems = []
     owners = {}
     for d in made:
-        owners[d.instance] = d  # of those that share an instance the last one answers for it
+        owners[d.dir] = d  # of those that took over from each other the last one answers
     for d in owners.values():
         try:
             d.done()
