@@ -265,6 +265,8 @@ static int watch_child(Generation *g, const Spawned *child, Error *e)
         return error_errno(e, r, "cannot watch the process");
     }
     sd_event_source_set_child_pidfd_own(g->child_source, 1);
+    /* Ends come first, whatever else is going on: each is bounded by a start, so they starve nobody. */
+    (void)sd_event_source_set_priority(g->child_source, SD_EVENT_PRIORITY_NORMAL - 10);
     /* By edge: told once, however many others are ready before it is its turn. */
     r = sd_event_add_io(event, &g->launch->report_source, child->report, EPOLLIN | EPOLLET, on_report, g);
     return r < 0 ? error_errno(e, r, "cannot watch the launch") : 0;

@@ -31,6 +31,9 @@ struct Teardown {
     uint64_t last_in_flight;
     sd_event_source *drain_timer, *stop_timer, *kill_timer;
     BoxWatch *watch;
+    sd_event_source *rest; /* the phases after the processes' end, behind the exits of others */
+    PhaseStatus process_status;
+    Error *process_error;
     bool signalled_rest, killed, timed_out, stuck, gone;
 };
 
@@ -300,6 +303,31 @@ static PhaseStatus begin_process(void *userdata, Error *e)
     return PHASE_PENDING;
 }
 
+static int on_rest(sd_event_source *s, void *userdata)
+{
+    (void)s;
+    Teardown *t = userdata;
+    t->rest = sd_event_source_disable_unref(t->rest);
+    _cleanup_(freep) Error *e = TAKE_PTR(t->process_error);
+    done(t, PHASE_PROCESS, t->process_status, e);
+    return 0;
+}
+
+/* Removing cgroups is slow and holds locks that every exit needs. When many modules end at once, all of them should be
+ * down before the first is swept up: so the rest takes its turn behind every exit that waits to be seen (those have
+ * priority: run/start.c). */
+static void end_process_with(Teardown *t, PhaseStatus status, const Error *e)
+{
+    t->process_status = status;
+    if (e && e->msg[0]) {
+        t->process_error = new0(Error);
+        *t->process_error = *e;
+    }
+    int r = sd_event_add_defer(module(t)->ctx->event, &t->rest, on_rest, t);
+    if (r < 0)
+        on_rest(NULL, t);
+}
+
 static void end_process(Teardown *t)
 {
     Error e = {0};
@@ -312,7 +340,7 @@ static void end_process(Teardown *t)
         status = PHASE_TIMED_OUT;
         error_set(&e, -ETIMEDOUT, "still running %s after the stop signal (stop_timeout): killed", limit);
     }
-    done(t, PHASE_PROCESS, status, &e);
+    end_process_with(t, status, &e);
 }
 
 static void on_stop_post(Generation *g, const HookResult *result, const Error *e)
@@ -325,7 +353,7 @@ static void on_stop_post(Generation *g, const HookResult *result, const Error *e
     }
     _cleanup_(freep) char *how = result ? hook_describe(result) : xstrdup(error_message(e));
     error_set(&failed, -ECHILD, "exec_stop_post: %s: %s", module(t)->policy->exec_stop_post[0], how);
-    done(t, PHASE_PROCESS, PHASE_FAILED, &failed);
+    end_process_with(t, PHASE_FAILED, &failed);
 }
 
 /* What exec_stop_post wants to know, under the names systemd gives it. */
@@ -351,7 +379,7 @@ static void start_stop_post(Teardown *t)
     Error e = {0};
     if (hook_start(t->generation, &post, on_stop_post, &e) < 0) {
         error_prefix(&e, "exec_stop_post: ");
-        done(t, PHASE_PROCESS, PHASE_FAILED, &e);
+        end_process_with(t, PHASE_FAILED, &e);
     }
 }
 
