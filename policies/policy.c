@@ -264,7 +264,7 @@ static char *without_trailing_slashes(const char *dir)
     return xstrndup(dir, n);
 }
 
-int policy_load(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints)
+int policy_read(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints)
 {
     size_t before = complaints->n;
     Policy *p = new0(Policy);
@@ -286,13 +286,22 @@ int policy_load(const char *dir, const char *shared_dir, Policy **ret, Complaint
         ARRAY_PUSH(l.files, l.n_files) = NULL;
         p->files = l.files;
     }
-    if (complaints->n > before) {
-        policy_free(p);
-        complaints_sort(complaints);
-        return -EINVAL;
-    }
     *ret = p;
-    return 0;
+    if (complaints->n == before)
+        return 0;
+    complaints_sort(complaints);
+    return -EINVAL;
+}
+
+int policy_load(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints)
+{
+    Policy *p = NULL;
+    int r = policy_read(dir, shared_dir, &p, complaints);
+    if (r < 0)
+        policy_free(p);
+    else
+        *ret = p;
+    return r;
 }
 
 Policy *policy_free(Policy *p)

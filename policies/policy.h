@@ -161,6 +161,9 @@ struct Policy {
  * `dir`/profiles. On success returns 0 and *ret; otherwise -EINVAL, *ret untouched and at least one complaint added.
  * Complaints are sorted by file and line. */
 int policy_load(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints);
+/* The same, but *ret is what could be read also on -EINVAL: modules with their names and dependencies, so that
+ * graph_build() can add its complaints and all come at once. Such a policy must not be run. */
+int policy_read(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints);
 Policy *policy_free(Policy *p);
 static inline void policy_freep(Policy **p)
 {

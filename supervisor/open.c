@@ -28,8 +28,8 @@ static int open_policy(Host *h)
     _cleanup_complaints_ Complaints complaints = {0};
     _cleanup_(freep) char *shared = NULL;
     (void)policy_shared_dir(&shared);
-    if (policy_load(h->options.config_dir, shared, &h->policy, &complaints) < 0 ||
-        graph_build(h->policy, &h->graph, &complaints) < 0) {
+    int r = policy_read(h->options.config_dir, shared, &h->policy, &complaints);
+    if (graph_build(h->policy, &h->graph, &complaints) < 0 || r < 0) {
         complaints_sort(&complaints);
         return complain(&complaints);
     }

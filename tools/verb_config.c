@@ -31,8 +31,8 @@ static void load(const char *dir, Config *ret, Complaints *complaints)
     HostCapacity host;
     Error e = {0};
     (void)policy_shared_dir(&shared);
-    if (policy_load(dir, shared, &ret->policy, complaints) == 0 &&
-        graph_build(ret->policy, &ret->graph, complaints) == 0 && budget_host(&host) == 0 &&
+    int r = policy_read(dir, shared, &ret->policy, complaints);
+    if (graph_build(ret->policy, &ret->graph, complaints) == 0 && r == 0 && budget_host(&host) == 0 &&
         budget_check(ret->policy, &host, &e) < 0)
         complaints_add(complaints, dir, 0, NULL, "%s", error_message(&e));
     complaints_sort(complaints);
