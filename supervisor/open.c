@@ -215,6 +215,9 @@ static int open_in_tree(Host *h, Error *e)
     if (r == 0)
         r = open_kernel(h, modules, e);
     group_close(modules);
+    /* What cannot be had shows before anything is started, and a start makes its leaf only. */
+    for (size_t k = 0; r == 0 && k < h->n_modules; k++)
+        r = module_make_group(&h->modules[k], e);
     return r;
 }
 

@@ -366,7 +366,7 @@ GroupLimits generation_limits(const Limits *l)
 }
 
 /* The stable parent, once a module: its id keys the counters across generations. */
-static int make_parent(Module *m, Error *e)
+int module_make_group(Module *m, Error *e)
 {
     if (m->group || !m->ctx->tree)
         return 0;
@@ -385,12 +385,9 @@ static int make_parent(Module *m, Error *e)
 static int make_leaf(Generation *g, Error *e)
 {
     Module *m = g->module;
-    int r = make_parent(m, e);
-    if (r < 0)
-        return r;
     _cleanup_(freep) char *path = xasprintf("modules/%s/%llu", module_name(m), (unsigned long long)g->number);
     GroupLimits limits = generation_limits(&m->policy->limits);
-    r = box_new(m->ctx, path, &limits, &g->leaf, e);
+    int r = box_new(m->ctx, path, &limits, &g->leaf, e);
     if (r < 0 || !m->ctx->kernel)
         return r;
     r = kernel_generation_add(m->ctx->kernel, box_id(g->leaf), group_id(m->group), g->number, e);

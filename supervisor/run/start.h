@@ -4,6 +4,9 @@
 
 #include "supervisor/run/module.h"
 
+/* Makes the module's stable group modules/NAME, whose id keys its counters across generations, and its entry in the
+ * kernel's map. Once a module, before its first start. */
+int module_make_group(Module *m, Error *e);
 /* Makes the module's next generation and begins its start. A failure, at once or later, is told by the lifecycle
  * (START_FAILED) and kept as the module's last error; this function itself cannot fail. */
 Generation *generation_start(Module *m);
