@@ -48,13 +48,13 @@ static void on_event(void *host, const Module *m, uint64_t generation, const cha
               name, phase ? phase : "-");
 }
 
-static void on_changed(void *host, Generation *g)
+static void on_changed(void *host, Generation *g, LifecycleState before)
 {
     Host *h = host;
     jobs_generation_changed(h, g);
     if (h->control)
-        control_module_changed(h->control, module_name(g->module), "", lifecycle_state_name(g->lifecycle.state),
-                               g->number);
+        control_module_changed(h->control, module_name(g->module), lifecycle_state_name(before),
+                               lifecycle_state_name(g->lifecycle.state), g->number);
 }
 
 static bool on_launched(void *host, pid_t pid)

@@ -9,6 +9,7 @@
 
 #include "bpf/kernel.h"
 #include "cgroups/cgroup.h"
+#include "supervisor/run/lifecycle.h"
 #include "supervisor/run/mounts.h"
 
 typedef struct Module Module;
@@ -18,7 +19,7 @@ typedef struct RunHooks {
     /* Whether the pid is a child that some source of ours will reap. */
     bool (*launched)(void *host, pid_t pid);
     /* The generation's lifecycle has moved on. */
-    void (*changed)(void *host, Generation *g);
+    void (*changed)(void *host, Generation *g, LifecycleState before);
     /* The main process has ended; the cause is in g->exit. */
     void (*exited)(void *host, Generation *g);
     /* Something worth telling: `detail` is stolen, may be NULL. `phase` may be NULL. */

@@ -61,6 +61,6 @@ int generation_step(Generation *g, LifecycleEvent event)
         return r;
     }
     if (g->lifecycle.state != before)
-        ctx->hooks->changed(ctx->host, g);
+        ctx->hooks->changed(ctx->host, g, before);
     return 0;
 }
