@@ -8,9 +8,13 @@ B ?= $(if $(SAN),build-san,build)
 PREFIX ?= /usr/local
 DESTDIR ?=
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
-CLANG ?= clang-14
-BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/bin/bpftool) bpftool)
-LLVM_STRIP ?= llvm-strip-14
+# The first of these that is here, else the first of all, so that the error names it.
+first = $(or $(firstword $(foreach t,$(1),$(shell command -v $(t) 2>/dev/null))),$(firstword $(1)))
+CLANG := $(or $(CLANG),$(call first,clang-14 clang))
+BPFTOOL := $(or $(BPFTOOL),$(call first,/usr/sbin/bpftool bpftool))
+LLVM_STRIP := $(or $(LLVM_STRIP),$(call first,llvm-strip-14 llvm-strip))
+# Whose types the kernel's side is compiled against. Any kernel's will do: what differs is relocated when it is loaded.
+VMLINUX_BTF ?= /sys/kernel/btf/vmlinux
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wswitch-enum -Wvla -Wundef -Werror
 SANFLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
@@ -48,7 +52,7 @@ LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
 TOOL_LIBS := $(LIBS)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps check test unit integration san demo bench lint format install uninstall clean help
+.PHONY: all deps check test unit unit-binaries integration san demo bench lint format install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -98,9 +102,9 @@ $(B)/bench/%: tests/bench/%.c
 BPF_ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
 $(B)/gen/vmlinux.h:
 	@mkdir -p $(@D)
-	@test -r /sys/kernel/btf/vmlinux || { echo "no /sys/kernel/btf/vmlinux: build on a kernel with CONFIG_DEBUG_INFO_BTF" >&2; exit 1; }
+	@test -r $(VMLINUX_BTF) || { echo "no $(VMLINUX_BTF): build on a kernel with CONFIG_DEBUG_INFO_BTF, or name a file: VMLINUX_BTF=" >&2; exit 1; }
 	$(call say,GEN,$@)
-	$(Q)$(BPFTOOL) btf dump file /sys/kernel/btf/vmlinux format c > $@.tmp && mv $@.tmp $@
+	$(Q)$(BPFTOOL) btf dump file $(VMLINUX_BTF) format c > $@.tmp && mv $@.tmp $@
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(B)/gen/vmlinux.h
 	@mkdir -p $(@D)
@@ -124,6 +128,8 @@ $(call obj,$(wildcard bpf/*.c)): | $(if $(BPF_SRC),$(B)/gen/bulkhead.skel.h)
 # --- checks -----------------------------------------------------------------------------------------------------------
 deps: ## install what is missing from Debian (root)
 	tools/setup
+
+unit-binaries: $(UNITS) ## build the unit tests and run none
 
 unit: $(UNITS) ## run the unit tests
 	@tests/run-units $(UNITS)
