@@ -52,7 +52,7 @@ LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
 TOOL_LIBS := $(LIBS)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps check test unit unit-binaries integration san demo bench lint format install uninstall clean help
+.PHONY: all deps check test unit unit-binaries integration san demo bench lint format install uninstall deb deb-12 deb-13 clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -168,16 +168,45 @@ format: ## rewrite all C in the house's format
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 # --- install ----------------------------------------------------------------------------------------------------------
+# The configuration goes where SYSCONFDIR says (the package: /etc), and nowhere where it does not.
+SYSCONFDIR ?=
+BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+UNITS_DIR ?= $(PREFIX)/lib/systemd/system
+
 install: all ## install below $(DESTDIR)$(PREFIX)
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead/profiles $(DESTDIR)$(PREFIX)/share/bulkhead/examples
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead/profiles $(DESTDIR)$(PREFIX)/share/bulkhead/examples \
+		$(DESTDIR)$(UNITS_DIR) $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS)
 	install -m 755 $(B)/bulkheadd $(DESTDIR)$(PREFIX)/sbin/bulkheadd
 	install -m 755 $(B)/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
 	install -m 644 policies/profiles/*.ini $(DESTDIR)$(PREFIX)/share/bulkhead/profiles/
 	cp -R --no-preserve=ownership policies/examples/. $(DESTDIR)$(PREFIX)/share/bulkhead/examples/
+	install -m 644 policies/bulkhead.ini $(DESTDIR)$(PREFIX)/share/bulkhead/bulkhead.ini
+	sed 's|@PREFIX@|$(PREFIX)|g' tools/systemd/bulkhead.service > $(DESTDIR)$(UNITS_DIR)/bulkhead.service
+	chmod 644 $(DESTDIR)$(UNITS_DIR)/bulkhead.service
+	test ! -f tools/completion/bulkhead.bash || install -m 644 tools/completion/bulkhead.bash $(DESTDIR)$(BASH_COMPLETIONS)/bulkhead
+	test ! -f tools/completion/_bulkhead || install -m 644 tools/completion/_bulkhead $(DESTDIR)$(ZSH_COMPLETIONS)/_bulkhead
+	@for page in $(B)/man/*.[158]; do \
+		test ! -f $$page || install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
+	done
+ifneq ($(SYSCONFDIR),)
+	install -d $(DESTDIR)$(SYSCONFDIR)/bulkhead/modules.d $(DESTDIR)$(SYSCONFDIR)/bulkhead/profiles
+	install -m 644 policies/bulkhead.ini $(DESTDIR)$(SYSCONFDIR)/bulkhead/bulkhead.ini
+endif
 
-uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/sbin/bulkheadd $(DESTDIR)$(PREFIX)/bin/bulkhead
+uninstall: ## remove what install put there, but for the configuration
+	rm -f $(DESTDIR)$(PREFIX)/sbin/bulkheadd $(DESTDIR)$(PREFIX)/bin/bulkhead $(DESTDIR)$(UNITS_DIR)/bulkhead.service \
+		$(DESTDIR)$(BASH_COMPLETIONS)/bulkhead $(DESTDIR)$(ZSH_COMPLETIONS)/_bulkhead \
+		$(foreach page,$(notdir $(wildcard docs/man/*.scd.in)),$(DESTDIR)$(PREFIX)/share/man/man$(lastword $(subst ., ,$(page:.scd.in=)))/$(page:.scd.in=))
 	rm -rf $(DESTDIR)$(PREFIX)/share/bulkhead
+
+# --- packages ---------------------------------------------------------------------------------------------------------
+deb: ## build the packages for Debian 12 and 13, each in a clean tree of its release (root)
+	tools/build-deb 12 $(B)/deb/12
+	tools/build-deb 13 $(B)/deb/13
+
+deb-12 deb-13: deb-%: # one of them
+	tools/build-deb $* $(B)/deb/$*
 
 clean: ## remove all that was built
 	rm -rf build build-san

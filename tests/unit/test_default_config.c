@@ -59,7 +59,8 @@ static void test_names_every_key(void **state)
         const char *found = strstr(at, entry);
         if (!found)
             fail_msg("policies/bulkhead.ini: expected, after the key before it:%s", entry);
-        at = found;
+        else
+            at = found;
     }
 }
 
