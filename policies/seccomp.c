@@ -27,6 +27,15 @@ const char *const seccomp_violation_names[SECCOMP_VIOLATION_N] = {
     [VIOLATION_LOG] = "log",
 };
 
+/* clang-format off */
+const ProfileKey profile_keys[PROFILE_KEY_N] = {
+    [PROFILE_DESCRIPTION] = {"description", false, "text", "workers: files, child processes", "what it is for, for people"},
+    [PROFILE_INCLUDE] = {"include", false, "list of profiles", "base, network-server", "profiles whose calls are allowed too"},
+    [PROFILE_ALLOW] = {"allow", true, "list of syscall rules", "openat, socket(AF_UNIX)", "calls that are allowed"},
+    [PROFILE_DENY] = {"deny", true, "list of syscall rules", "socket(AF_INET, SOCK_RAW)", "calls that are not, whatever allow and include say"},
+};
+/* clang-format on */
+
 /* What the launcher calls between seccomp(2) and the program: a filter without them could start nothing. */
 static const char *const launcher_calls[] = {"execve", "write", "exit_group"};
 
@@ -205,11 +214,33 @@ static void read_includes(Reading *reading, const char *value, const Place *at)
     }
 }
 
-/* "allow", or "allow.WORD": groups, so that a long list stays readable. */
-static bool is_list(const char *key, const char *list)
+/* Which key it is: "allow", or "allow.WORD" where groups may be made. PROFILE_KEY_N: none. */
+static ProfileKeyId which_key(const char *key)
 {
-    size_t n = strlen(list);
-    return str_starts(key, list) && (key[n] == '\0' || (key[n] == '.' && key[n + 1] != '\0'));
+    ProfileKeyId id = 0;
+    for (; id < PROFILE_KEY_N; id++) {
+        const ProfileKey *k = &profile_keys[id];
+        size_t n = strlen(k->name);
+        if (str_starts(key, k->name) && (key[n] == '\0' || (k->groups && key[n] == '.' && key[n + 1] != '\0')))
+            break;
+    }
+    return id;
+}
+
+static void complain_unknown(const char *key, const Place *at)
+{
+    const char *names[PROFILE_KEY_N];
+    _cleanup_strbuf_ StrBuf all = STRBUF_NULL;
+    for (size_t i = 0; i < PROFILE_KEY_N; i++) {
+        names[i] = profile_keys[i].name;
+        strbuf_addf(&all, "%s%s%s%s%s", i ? ", " : "", names[i], profile_keys[i].groups ? ", " : "",
+                    profile_keys[i].groups ? names[i] : "", profile_keys[i].groups ? ".GROUP" : "");
+    }
+    const char *nearest = str_nearest(key, names, PROFILE_KEY_N);
+    if (nearest)
+        complaints_add(at->complaints, at->file, at->line, at->key, "unknown key (did you mean '%s'?)", nearest);
+    else
+        complaints_add(at->complaints, at->file, at->line, at->key, "unknown key (known are %s)", all.s);
 }
 
 static void read_key(void *user, const char *section, const char *key, const char *value, unsigned line)
@@ -231,19 +262,22 @@ static void read_key(void *user, const char *section, const char *key, const cha
         return;
     _cleanup_(freep) char *full = xasprintf("profile.%s", key);
     Place at = {.file = p->file, .key = full, .line = line, .complaints = reading->complaints};
-    if (str_equal(key, "include")) {
+    switch (which_key(key)) {
+    case PROFILE_DESCRIPTION:
+        break;
+    case PROFILE_INCLUDE:
         read_includes(reading, value, &at);
-    } else if (is_list(key, "allow")) {
+        break;
+    case PROFILE_ALLOW:
         reading->failed |= rules_add(&p->allow, value, false, &at) < 0;
-    } else if (is_list(key, "deny")) {
+        break;
+    case PROFILE_DENY:
         reading->failed |= rules_add(&p->deny, value, true, &at) < 0;
-    } else if (!str_equal(key, "description")) {
-        static const char *const keys[] = {"description", "include", "allow", "deny"};
-        const char *nearest = str_nearest(key, keys, ELEMENTS(keys));
-        complaints_add(at.complaints, at.file, at.line, at.key,
-                       nearest ? "unknown key (did you mean '%s'?)" : "unknown key (%s)",
-                       nearest ? nearest : "description, include, allow, deny, allow.GROUP and deny.GROUP are known");
+        break;
+    case PROFILE_KEY_N:
+        complain_unknown(key, &at);
         reading->failed = true;
+        break;
     }
 }
 

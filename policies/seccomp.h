@@ -17,6 +17,23 @@ typedef enum SeccompViolation { VIOLATION_KILL, VIOLATION_ERRNO, VIOLATION_LOG, 
 
 extern const char *const seccomp_violation_names[SECCOMP_VIOLATION_N];
 
+/* The keys of a profile's one section, [profile]: the table that feeds its parser and the manual. */
+typedef enum ProfileKeyId {
+    PROFILE_DESCRIPTION,
+    PROFILE_INCLUDE,
+    PROFILE_ALLOW,
+    PROFILE_DENY,
+    PROFILE_KEY_N
+} ProfileKeyId;
+
+typedef struct ProfileKey {
+    const char *name;
+    bool groups; /* NAME.WORD is the same key again, so that a long list stays readable */
+    const char *value, *example, *doc;
+} ProfileKey;
+
+extern const ProfileKey profile_keys[PROFILE_KEY_N];
+
 /* A compiled program; refcounted, because modules with equal profile, allow, deny and action share one. */
 typedef struct SeccompFilter {
     unsigned refs;
