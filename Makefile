@@ -47,16 +47,18 @@ UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 HELPERS := $(patsubst tests/helpers/%.c,$(B)/helpers/%,$(HELPER_SRC))
 BENCHES := $(patsubst tests/bench/%.c,$(B)/bench/%,$(BENCH_SRC))
 PROGRAMS := $(B)/bulkheadd $(B)/bulkhead
+MAN := $(patsubst docs/man/%.scd.in,$(B)/man/%,$(wildcard docs/man/*.scd.in))
+HAVE_SCDOC := $(shell command -v scdoc)
 
 LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
 TOOL_LIBS := $(LIBS)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps check test unit unit-binaries integration san demo bench lint format install uninstall deb deb-12 deb-13 clean help
+.PHONY: all man deps check test unit unit-binaries integration san demo bench lint format install uninstall deb deb-12 deb-13 clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(PROGRAMS) ## build bulkheadd and bulkhead
+all: $(PROGRAMS) $(if $(HAVE_SCDOC),$(MAN)) ## build bulkheadd, bulkhead and, where scdoc is there, the man pages
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -97,6 +99,27 @@ $(B)/bench/%: tests/bench/%.c
 	$(call say,CC,$<)
 	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static $< -o $@
 
+# --- man pages --------------------------------------------------------------------------------------------------------
+# Templates and the tables of the programs make scdoc's source, which makes the pages. Dated as the release is.
+RELEASED = $(shell date -u -d "$$(sed -n 's/^\#\# \[[0-9].*\] - //p' CHANGELOG.md | head -n1)" +%s)
+
+man: $(MAN) ## build the man pages (scdoc)
+
+$(B)/man/generate: $(call obj,docs/man/generate.c) $(TOOL_LIB) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(TOOL_LIBS) -o $@
+
+$(MAN:=.scd): $(B)/man/%.scd: docs/man/%.scd.in $(B)/man/generate
+	$(call say,GEN,$@)
+	$(Q)$(B)/man/generate $< > $@
+
+$(MAN): %: %.scd
+	$(call say,MAN,$@)
+	$(Q)SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$(RELEASED)} scdoc < $< > $@
+
+$(B)/unit/test_manual: | $(MAN:=.scd) $(if $(HAVE_SCDOC),$(MAN))
+
 # --- the kernel's side ------------------------------------------------------------------------------------------------
 # One object of all *.bpf.c, stripped of DWARF (645 to 30 KB), as a skeleton. vmlinux.h is this kernel's own.
 BPF_ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
@@ -123,7 +146,7 @@ $(B)/gen/bulkhead.skel.h: $(B)/bpf/bulkhead.o
 
 $(call obj,$(wildcard bpf/*.c)): | $(if $(BPF_SRC),$(B)/gen/bulkhead.skel.h)
 
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(UNIT_SRC) supervisor/main.c)) $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.d,$(BPF_SRC))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(UNIT_SRC) supervisor/main.c docs/man/generate.c)) $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.d,$(BPF_SRC))
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 deps: ## install what is missing from Debian (root)

@@ -33,7 +33,7 @@ const char *const kernel_part_names[KERNEL_PART_N] = {"required", "optional"};
 
 /* clang-format off */
 const Key keys[] = {
-    S(parallel_start, YES_NO, "yes", "no", "modules that do not wait for each other start at once"),
+    S(parallel_start, YES_NO, "yes", "no", "whether modules that do not wait for each other start at once"),
     S(start_delay, TIME, "0s", "500ms", "pause between two starts", .max = INFINITE - 1),
     S(startup_timeout, TIME, "60s", "2m", "how long the start of all required modules may take; infinity: no limit", .min = 1, .max = INFINITE),
     S(read_group, GROUP, "", "adm", "whose members may read the state of all modules"),
@@ -45,7 +45,7 @@ const Key keys[] = {
     M("module", "exec", exec, COMMAND, "", "/usr/sbin/nginx -g 'daemon off;'", "the program and its arguments; split into words by quotes and backslashes, no shell. Must be given", .variables = true),
     M("module", "description", description, TEXT, "", "the web server", "what it is, for people"),
     M("module", "version", version, TEXT, "", "1.2.3", "its version, for people"),
-    M("module", "start", start, CHOICE, "auto", "manual", "auto: with the daemon; manual: when asked for or required", NAMES(start_mode_names)),
+    M("module", "start", start, CHOICE, "auto", "manual", "whether it starts with the daemon (auto), or when it is asked for or required (manual)", NAMES(start_mode_names)),
     M("module", "exec_start_pre", exec_start_pre, COMMAND, "", "/usr/sbin/nginx -t", "run before each start, in the same box; its failure fails the start", .variables = true),
     M("module", "exec_stop_post", exec_stop_post, COMMAND, "", "/bin/rm -f /run/web/flag", "run after each end, in the same box", .variables = true),
     M("module", "working_dir", working_dir, PATH, "", "/srv/web", "the current directory; not given: /", .variables = true),
@@ -55,7 +55,7 @@ const Key keys[] = {
     M("module", "requires", requires, MODULES, "", "db, cache", "must be ready before it starts; their failure is its failure"),
     M("module", "wants", wants, MODULES, "", "metrics", "are started too and waited for, but may fail"),
     M("module", "after", after, MODULES, "", "migrate", "order only, for what is being started anyway"),
-    M("module", "required", required, YES_NO, "no", "yes", "yes: the system cannot run without it"),
+    M("module", "required", required, YES_NO, "no", "yes", "whether the system cannot run without it"),
     M("module", "ready", ready, READY, "none", "tcp:80", "what shows that it is ready: nothing, exec succeeded, sd_notify, a newline on a descriptor, a listener"),
     M("module", "start_timeout", start_timeout, TIME, "60s", "10s", "how long it may take to become ready", .min = 1, .max = INFINITE),
     M("module", "stop_timeout", stop_timeout, TIME, "30s", "5s", "how long it may take to end after stop_signal; then it is killed", .max = INFINITE),
@@ -69,11 +69,11 @@ const Key keys[] = {
     M("limits", "cpu_max", limits.cpu_max, CPU, "infinity", "150%", "CPU time; 100% is one CPU", .min = 1, .max = INFINITE),
     M("limits", "cpu_weight", limits.cpu_weight, COUNT, "", "200", "its part when CPUs are short, 1 to 10000; the kernel's own is 100", .min = 1, .max = 10000),
     M("limits", "cpus", limits.cpus, CPUS, "", "0-3, 5", "the CPUs it may run on"),
-    M("limits", "memory_max", limits.memory_max, SIZE, "infinity", "64M", "memory without swap; over it, it is killed", .min = 4096, .max = INFINITE),
+    M("limits", "memory_max", limits.memory_max, SIZE, "infinity", "64M", "memory, without swap; at that, processes are killed", .min = 4096, .max = INFINITE),
     M("limits", "memory_high", limits.memory_high, SIZE, "infinity", "48M", "memory over which it is slowed down and reclaimed from", .min = 4096, .max = INFINITE),
-    M("limits", "memory_swap_max", limits.memory_swap_max, SIZE, "infinity", "0", "swap", SET(limits.memory_swap_max_set), .max = INFINITE),
-    M("limits", "oom_group", limits.oom_group, YES_NO, "no", "yes", "yes: out of memory kills all its processes, not one"),
-    M("limits", "pids_max", limits.pids_max, COUNT, "infinity", "64", "processes and threads", .min = 1, .max = INFINITE),
+    M("limits", "memory_swap_max", limits.memory_swap_max, SIZE, "infinity", "0", "how much of it may be in swap", SET(limits.memory_swap_max_set), .max = INFINITE),
+    M("limits", "oom_group", limits.oom_group, YES_NO, "no", "yes", "whether running out of memory kills all its processes, not one"),
+    M("limits", "pids_max", limits.pids_max, COUNT, "infinity", "64", "processes and threads together", .min = 1, .max = INFINITE),
     RLIMIT("nofile", NOFILE, COUNT, "4096", "open files (RLIMIT_NOFILE)", .max = INFINITE - 1),
     RLIMIT("nproc", NPROC, COUNT, "100:200", "processes of the user on the whole host (RLIMIT_NPROC)", .max = INFINITE),
     RLIMIT("core", CORE, SIZE, "0", "core dumps (RLIMIT_CORE)", .max = INFINITE),
@@ -99,14 +99,14 @@ const Key keys[] = {
     M("work", "drain_hard", work.drain_hard, TIME, "30s", "20s", "the drain ends after this, whatever is in flight", .max = INFINITE),
 
     M("sandbox", "profile", sandbox.profile, PROFILE, "", "network-server", "the syscalls it may make: a file in profiles/; not given: all"),
-    M("sandbox", "allow", sandbox.allow, RULES, "", "mount, ioctl(*, FIONREAD)", "rules on top of the profile"),
-    M("sandbox", "deny", sandbox.deny, RULES, "", "ptrace", "rules taken from the profile"),
+    M("sandbox", "allow", sandbox.allow, RULES, "", "mount, ioctl(*, FIONREAD)", "calls allowed on top of the profile"),
+    M("sandbox", "deny", sandbox.deny, RULES, "", "ptrace", "calls taken from what the profile allows"),
     M("sandbox", "on_violation", sandbox.on_violation, CHOICE, "kill", "errno", "what a syscall that is not allowed gets", NAMES(seccomp_violation_names)),
     M("sandbox", "user", sandbox.user_name, USER, "", "www-data", "who it runs as. Must be given, even if it is root"),
     M("sandbox", "group", sandbox.group_name, GROUP, "", "www-data", "its group; not given: the user's own"),
     M("sandbox", "supplementary_groups", sandbox, GROUPS, "", "adm", "further groups, exactly these"),
-    M("sandbox", "capabilities", sandbox.capabilities, CAPABILITIES, "", "net_bind_service", "capabilities it may hold; not given: those of its user without CAP_SYS_ADMIN, CAP_BPF and CAP_SYS_PTRACE", SET(sandbox.capabilities_set)),
-    M("sandbox", "no_new_privs", sandbox.no_new_privs, YES_NO, "yes", "no", "yes: no set-uid program gives it more"),
+    M("sandbox", "capabilities", sandbox.capabilities, CAPABILITIES, "", "net_bind_service", "capabilities it may hold; not given: those of its user but what would undo its bulkhead", SET(sandbox.capabilities_set)),
+    M("sandbox", "no_new_privs", sandbox.no_new_privs, YES_NO, "yes", "no", "whether set-uid programs and file capabilities give it nothing"),
 
     M("recovery", "restart", recovery.restart, CHOICE, "on-failure", "always", "when to start it again after an end that nobody asked for", NAMES(restart_when_names)),
     M("recovery", "max_attempts", recovery.max_attempts, COUNT, "3", "5", "restarts without a healthy run before giving up; 0: no limit", .max = 1000000),
@@ -205,51 +205,4 @@ char *key_unknown_dotted(const char *dotted)
     for (size_t i = 0; i < n; i++)
         free(all[i]);
     return answer;
-}
-
-/* '|' parts columns, also inside code. */
-static void print_cell(FILE *out, const char *s)
-{
-    for (; *s; s++)
-        fprintf(out, "%s%c", *s == '|' ? "\\" : "", *s);
-}
-
-static void print_code(FILE *out, const char *s)
-{
-    if (!*s)
-        return;
-    fputc('`', out);
-    print_cell(out, s);
-    fputc('`', out);
-}
-
-static void print_value(FILE *out, const Key *k)
-{
-    if (!k->names) {
-        fputs(value_kind_name(k->kind), out);
-        return;
-    }
-    for (size_t i = (size_t)k->min; i < k->n_names; i++)
-        fprintf(out, "%s%s", i > (size_t)k->min ? ", " : "", k->names[i]);
-}
-
-void keys_print(FILE *out)
-{
-    const char *section = "";
-    for (const Key *k = keys; k < keys + keys_n; k++) {
-        if (strcmp(k->section, section) != 0) {
-            fprintf(out, "%s## [%s]\n\n| key | value | default | meaning | example |\n|---|---|---|---|---|\n",
-                    *section ? "\n" : "", k->section);
-            section = k->section;
-        }
-        fprintf(out, "| `%s` | ", k->name);
-        print_value(out, k);
-        fputs(" | ", out);
-        print_code(out, k->fallback);
-        fputs(" | ", out);
-        print_cell(out, k->doc);
-        fputs(" | ", out);
-        print_code(out, k->example);
-        fputs(" |\n", out);
-    }
 }

@@ -1,11 +1,9 @@
-/* The one table of keys: parser, defaults, `bulkhead check`, and later man page and completion derive from it.
+/* The one table of keys: parser, defaults, `bulkhead check` and bulkhead.ini(5) derive from it.
  *
  * A key is `section.name`. Its default is written as a user would write it; "" means "not given", and only such a key
  * may be set to an empty value (which takes back what [defaults] or an earlier file gave). A key that is not in the
  * table does not exist: what is planned but not built is refused like a typo. */
 #pragma once
-
-#include <stdio.h>
 
 #include "base/util.h"
 
@@ -86,6 +84,3 @@ const char *key_nearest_section(const char *section);
  * is one of [defaults], "section.name". */
 char *key_unknown(const char *section, const char *name);
 char *key_unknown_dotted(const char *dotted);
-
-/* All keys as Markdown tables, a section each, for the manual. */
-void keys_print(FILE *out);

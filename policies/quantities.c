@@ -135,6 +135,23 @@ static char *format_bound(const Key *k, uint64_t bound)
     }
 }
 
+char *value_range_text(const Key *k)
+{
+    int64_t min = k->min;
+    bool number = k->kind != VALUE_CHOICE && k->kind != VALUE_CHOICE_TEXT && (k->max != 0 || min != 0);
+    if (!number)
+        return NULL;
+    if (k->kind == VALUE_INTEGER)
+        return xasprintf("%" PRId64 " to %" PRIu64, min, k->max);
+    _cleanup_(freep) char *low = format_bound(k, (uint64_t)MAX2(min, INT64_C(0)));
+    if (k->max == UINT64_MAX)
+        return min > 0 ? xasprintf("%s or more", low) : NULL;
+    if (k->max == UINT64_MAX - 1)
+        return xstrdup("not infinity");
+    _cleanup_(freep) char *high = format_bound(k, k->max);
+    return xasprintf("%s to %s", low, high);
+}
+
 int value_bounds(const Key *k, const char *s, uint64_t v, Error *e)
 {
     _cleanup_(freep) char *shown = value_shown(s);

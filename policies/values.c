@@ -32,7 +32,7 @@ static const struct {
     [VALUE_COMMAND] = {"command", "/usr/bin/program 'an argument'"},
     [VALUE_PATH] = {"path", "/srv/web"},
     [VALUE_ENVIRONMENT] = {"list of NAME=value", "LANG=C, \"GREETING=hello, world\""},
-    [VALUE_ENV_FILE] = {"path", "/etc/default/web, -/etc/default/web"},
+    [VALUE_ENV_FILE] = {"path, or -path", "/etc/default/web, -/etc/default/web"},
     [VALUE_DIRECTORIES] = {"list of relative names", "web, web/cache"},
     [VALUE_MODULES] = {"list of modules", "db, cache"},
     [VALUE_RULES] = {"list of syscall rules", "mount, socket(AF_INET)"},

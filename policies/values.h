@@ -36,6 +36,10 @@ void value_done(const Key *k, void *base);
 const char *value_kind_name(ValueKind kind);
 const char *value_kind_hint(ValueKind kind);
 
+/* The bounds of the key's values in its own unit, for the manual: "4K or more", "-20 to 19"; NULL = none but the
+ * kind's. Owned by the caller. */
+char *value_range_text(const Key *k);
+
 int value_time(const char *s, uint64_t *ret, Error *e);
 int value_size(const char *s, uint64_t *ret, Error *e);
 /* "TERM", "SIGTERM", "15", "RTMIN+3": 1 to 64, or -EINVAL. */

@@ -17,7 +17,7 @@ const DaemonOption daemon_options[] = {
     OPTION("instance", host.instance, "NAME", "which one this is (default: default); several run side by side"),
     OPTION("config", host.config_dir, "DIR", "bulkhead.ini, modules.d/*.ini, profiles/*.ini (default: /etc/bulkhead)"),
     OPTION("version", version, NULL, "print the version"),
-    OPTION("help", help, NULL, "print this"),
+    OPTION("help", help, NULL, "print help"),
     OPTION("btf", host.btf_path, "FILE", NULL), /* a kernel without BTF */
     OPTION("bpffs", host.bpffs_path, "DIR", NULL), /* a host without bpffs */
 };

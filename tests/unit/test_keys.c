@@ -319,25 +319,6 @@ static void test_table_is_sound(void **state)
     assert_false(key_section_exists("health"));
 }
 
-static void test_print(void **state)
-{
-    (void)state;
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    assert_non_null(out);
-    keys_print(out);
-    fclose(out);
-    for (size_t i = 0; i < keys_n; i++) {
-        _cleanup_(freep) char *row = xasprintf("\n| `%s` | ", keys[i].name);
-        assert_non_null(strstr(text, row));
-    }
-    assert_non_null(strstr(text, "## [supervisor]\n"));
-    assert_non_null(strstr(text, "| `log` | journal, file, null, inherit | "));
-    assert_non_null(strstr(text, "| `drain_soft` | time | `10s` | "));
-    free(text);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,7 +330,6 @@ int main(void)
         cmocka_unit_test(test_everything_writes_each_key),
         cmocka_unit_test(test_rlimits),
         cmocka_unit_test(test_table_is_sound),
-        cmocka_unit_test(test_print),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
