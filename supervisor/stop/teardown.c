@@ -14,13 +14,14 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "supervisor/plan/bounds.h"
 #include "supervisor/run/dirs.h"
 #include "supervisor/run/hook.h"
 #include "supervisor/run/notify.h"
 #include "supervisor/run/start.h"
 #include "supervisor/stop/drain.h"
 
-#define KILL_USEC (10 * USEC_PER_SEC) /* after cgroup.kill; who is alive then is in D state */
+#define KILL_USEC BOUND_KILL_USEC
 
 struct Teardown {
     Generation *generation;
