@@ -2,8 +2,9 @@
  *
  * A Group is one directory path that exists in every hierarchy we use: on a pure cgroup2 host there is one hierarchy;
  * on a hybrid host there are the cgroup2 one (identity, populated, kill, freeze, cpu.stat) and v1 ones for memory, cpu,
- * pids and, only where asked for, cpuset. All groups of an instance lie below CgroupTree's root, which lies below the
- * cgroup the daemon was started in, in every hierarchy. Nothing here touches a cgroup it did not make.
+ * pids and, only where asked for, cpuset. All groups of an instance lie below CgroupTree's root. That lies below the
+ * cgroup the daemon was started in, in every hierarchy, or is a cgroup that was made for us and delegated. Nothing here
+ * touches a cgroup that is not ours.
  *
  * libcgroup discovers hierarchies and reads statistics; own path, mkdir, attach, kill, freeze, events and rmdir go to
  * the kernel directly (docs/cgroups.md says why, with measurements). */
@@ -47,6 +48,16 @@ typedef struct GroupStats {
  * On a pure host moves this process into the leaf `root_name`/daemon when controllers must be enabled and it is the
  * only process; else fails saying what to do. Must be called once, before any thread or child exists. */
 int cgroup_tree_open(const char *root_name, CgroupTree **ret, Error *e);
+/* Whether cgroup2 carries memory, cpu and pids: only there can a tree stand in a cgroup that somebody delegates. */
+bool cgroup_all_unified(void);
+/* Opens the tree whose root is the cgroup `path` ("/system.slice/x.scope") of another maker: a delegated one, kept in
+ * being by the process `holder`, the only one in it. Puts the holder into the leaf `holder` of the root, so that the
+ * root can hand controllers down; once it is there already it is as well. Where cgroup_all_unified() alone. */
+int cgroup_tree_open_at(const char *path, pid_t holder, CgroupTree **ret, Error *e);
+/* Puts another holder there, when that one has ended. */
+int cgroup_tree_hold(CgroupTree *t, pid_t holder, Error *e);
+/* The process that holds the cgroup `path` so; 0 = none. */
+pid_t cgroup_holder(const char *path);
 /* Where the tree is, in every hierarchy, as text for a file: what another daemon needs to find it after a crash, also
  * when it was itself started in other cgroups. Owned by the caller. */
 char *cgroup_tree_record(const CgroupTree *t);
@@ -55,6 +66,7 @@ int cgroup_tree_recorded(const char *record, CgroupTree **ret, Error *e);
 /* Forgets the tree; removes nothing. */
 CgroupTree *cgroup_tree_close(CgroupTree *t);
 /* Removes the root in every hierarchy; it must be empty of groups. Moves the daemon back out of the leaf it was put in.
+ * A root of another maker (also a recorded one) is left to it, but its holder is killed: without processes, it goes.
  * A recorded tree stays (and that is no error) when this process was itself started in that leaf. */
 int cgroup_tree_remove(CgroupTree *t, Error *e);
 

@@ -4,7 +4,9 @@
  * down, never both: so before the own cgroup can, this process steps into the leaf `ROOT/daemon`, and any other process
  * in the own cgroup is an error that a person must mend. And enabling cpu or pids (but not memory) on a cgroup with
  * processes does not fail, it turns the cgroup "domain threaded", which nothing undoes: so the own cgroup is seen empty
- * before a word is written to it. What we handed down, delegate_return takes back. */
+ * before a word is written to it. What we handed down, delegate_return takes back.
+ *
+ * In a root of another maker it is the holder that steps into a leaf, and the own cgroup is left alone. */
 #include "cgroups/private.h"
 
 #include <errno.h>
@@ -186,20 +188,27 @@ int delegate_take(CgroupTree *t, Error *e)
     return r;
 }
 
-int delegate_return(CgroupTree *t, Error *e)
+static int no_groups_but(CgroupTree *t, const char *leaf, Error *e)
 {
     char **names = NULL;
     group_children(t, "", &names);
     _cleanup_strv_ char **owned = names;
     STRV_FOREACH (name, owned)
-        if (!str_equal(*name, "daemon"))
+        if (!str_equal(*name, leaf))
             return error_set(e, -EBUSY, "the cgroup %s still has the group %s: remove it first", t->dir[CG_UNIFIED],
                              *name);
+    return 0;
+}
 
+int delegate_return(CgroupTree *t, Error *e)
+{
+    int r = no_groups_but(t, "daemon", e);
+    if (r < 0)
+        return r;
     _cleanup_fd_ int own = own_open(t, e);
     if (own < 0)
         return own;
-    int r = disable(t->fd[CG_UNIFIED], "cgroup.subtree_control", t->unified);
+    r = disable(t->fd[CG_UNIFIED], "cgroup.subtree_control", t->unified);
     if (r < 0 && r != -ENOENT)
         return error_errno(e, r, "cannot disable controllers in %s/cgroup.subtree_control", t->dir[CG_UNIFIED]);
     if (!t->moved)
@@ -209,6 +218,45 @@ int delegate_return(CgroupTree *t, Error *e)
         return error_set(e, r, "cannot disable controllers in %s/cgroup.subtree_control: %s (%s)",
                          t->own_dir[CG_UNIFIED], strerror(-r), tree_advice(r));
     return leave_leaf(t, own, e);
+}
+
+int delegate_take_held(CgroupTree *t, pid_t holder, Error *e)
+{
+    int root = t->fd[CG_UNIFIED];
+    unsigned available;
+    int r = mask_read(root, "cgroup.controllers", &available);
+    if (r < 0)
+        return error_errno(e, r, "cannot read %s/cgroup.controllers", t->dir[CG_UNIFIED]);
+    t->unified &= available;
+    if (mkdirat(root, "holder", 0755) < 0 && errno != EEXIST) {
+        r = -errno;
+        return error_set(e, r, "cannot make the cgroup %s/holder: %s (%s)", t->dir[CG_UNIFIED], strerror(-r),
+                         tree_advice(r));
+    }
+    char pid[16];
+    snprintf(pid, sizeof pid, "%d", (int)holder);
+    r = file_write(root, "holder/cgroup.procs", pid);
+    if (r < 0)
+        return error_errno(e, r, "cannot put process %s into %s/holder", pid, t->dir[CG_UNIFIED]);
+    _cleanup_strbuf_ StrBuf others = STRBUF_NULL;
+    int n = others_list(root, &others);
+    if (n != 0)
+        return n < 0
+                   ? error_errno(e, n, "cannot read %s/cgroup.procs", t->dir[CG_UNIFIED])
+                   : error_set(e, -EBUSY, "the cgroup %s also holds %s: end them, nobody but bulkheadd puts any there",
+                               t->dir[CG_UNIFIED], others.s);
+    return delegate_down(t, "", e);
+}
+
+int delegate_return_held(CgroupTree *t, Error *e)
+{
+    int r = no_groups_but(t, "holder", e);
+    if (r < 0)
+        return r;
+    r = file_write(t->fd[CG_UNIFIED], "holder/cgroup.kill", "1");
+    return r < 0 && r != -ENOENT && r != -ENODEV
+               ? error_errno(e, r, "cannot end the holder of the cgroup %s", t->dir[CG_UNIFIED])
+               : 0;
 }
 
 int delegate_clear(const CgroupTree *t, Error *e)

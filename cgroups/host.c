@@ -257,6 +257,15 @@ static int controllers_list(HostController **ret, size_t *ret_n, Error *e)
     return 0;
 }
 
+/* own_path is where the mount's top lies and then `own`; so it tells what stands before every directory's path. */
+char *cgroup_host_directory(const CgroupHost *h, const char *path)
+{
+    size_t n = strlen(h->own_path) - strlen(h->h[CG_UNIFIED].own);
+    if (strncmp(path, h->own_path, n) != 0 || path[n] != '/')
+        return NULL;
+    return xasprintf("%s%s", h->h[CG_UNIFIED].mount, path + n);
+}
+
 int cgroup_host_discover(CgroupHost **ret, Error *e)
 {
     _cleanup_(freep) char *own = NULL, *mountinfo = NULL;
@@ -274,4 +283,11 @@ int cgroup_host_discover(CgroupHost **ret, Error *e)
     r = cgroup_host_build(own, mountinfo, controllers, n, ret, e);
     controllers_free(controllers, n);
     return r;
+}
+
+bool cgroup_all_unified(void)
+{
+    _cleanup_(cgroup_host_freep) CgroupHost *h = NULL;
+    const unsigned all = 1u << CG_MEMORY | 1u << CG_CPU | 1u << CG_PIDS;
+    return cgroup_host_discover(&h, NULL) == 0 && h && (h->unified & all) == all;
 }

@@ -38,6 +38,8 @@ static inline void cgroup_host_freep(CgroupHost **h)
 int cgroup_host_build(const char *proc_cgroup, const char *mountinfo, const HostController *controllers, size_t n,
                       CgroupHost **ret, Error *e);
 int cgroup_host_discover(CgroupHost **ret, Error *e);
+/* The directory of the cgroup2 path `path`, NULL when the mount does not show it. Owned by the caller. */
+char *cgroup_host_directory(const CgroupHost *h, const char *path);
 
 /* --- tree.c, delegate.c ------------------------------------------------------------------------------------------- */
 
@@ -53,10 +55,12 @@ struct CgroupTree {
     bool clone_into;
     bool memsw;    /* v1 memory accounts swap */
     bool recorded; /* a dead daemon's: to be cleared and removed, gets no new groups */
+    bool held;     /* the root is of another maker and has the leaf "holder" */
 };
 
 /* tree.c's inner constructor: the host is a parameter. */
 int tree_open_host(const CgroupHost *host, const char *root_name, CgroupTree **ret, Error *e);
+int tree_open_host_at(const CgroupHost *host, const char *path, pid_t holder, CgroupTree **ret, Error *e);
 
 /* Which hierarchy carries a controller: its own on v1, CG_UNIFIED, or -1 when the host has none. */
 int tree_carrier(const CgroupTree *t, Hierarchy controller);
@@ -71,6 +75,9 @@ const char *tree_advice(int code);
 int delegate_take(CgroupTree *t, Error *e);
 /* The reverse: nothing of ours holds a controller, the process is back. The root's other children must be gone. */
 int delegate_return(CgroupTree *t, Error *e);
+/* The same two for a root of another maker: the holder goes into its leaf; everything in that leaf is killed. */
+int delegate_take_held(CgroupTree *t, pid_t holder, Error *e);
+int delegate_return_held(CgroupTree *t, Error *e);
 /* The same for a dead daemon's tree: removes its leaf "daemon", which only a daemon makes that had the cgroup around
  * the tree to itself, and takes the controllers back there. 1: this process sits in that leaf, so the tree is still
  * used. */

@@ -1,9 +1,10 @@
-/* The instance's root in every hierarchy: made, probed, removed.
+/* The instance's root in every hierarchy: made or found, probed, removed.
  *
- * The root is `NAME` below the own cgroup, so that nothing beside or above us is ever written to but the own cgroup's
- * subtree_control (delegate.c), which a cgroup2 tree cannot do without. The v1 cpuset root comes only when a group asks
- * for it (limits.c): an empty cpuset takes no process, so it costs two more files each. A root that is there already is
- * a dead daemon's, or ours: it is used as it is. */
+ * A root of ours is `NAME` below the own cgroup, so that nothing beside or above us is ever written to but the own
+ * cgroup's subtree_control (delegate.c), which a cgroup2 tree cannot do without. The v1 cpuset root comes only when a
+ * group asks for it (limits.c): an empty cpuset takes no process, so it costs two more files each. A root that is there
+ * already is a dead daemon's, or ours: it is used as it is. A root of another maker (systemd's scope) is in cgroup2
+ * alone; it is neither made nor removed here. */
 #include "cgroups/private.h"
 
 #include <errno.h>
@@ -180,6 +181,54 @@ int tree_open_host(const CgroupHost *host, const char *root_name, CgroupTree **r
     return 0;
 }
 
+int tree_open_host_at(const CgroupHost *host, const char *path, pid_t holder, CgroupTree **ret, Error *e)
+{
+    _cleanup_(tree_closep) CgroupTree *t = new0(CgroupTree);
+    for (int h = 0; h < CG_N; h++)
+        t->fd[h] = -EBADF;
+    const char *slash = strrchr(path, '/');
+    t->dir[CG_UNIFIED] = slash && slash[1] ? cgroup_host_directory(host, path) : NULL;
+    if (!t->dir[CG_UNIFIED])
+        return error_set(e, -ENOENT, "the cgroup %s is not visible below %s: mount the whole hierarchy", path,
+                         host->h[CG_UNIFIED].mount);
+    t->name = xstrdup(slash + 1);
+    t->root_path = xstrdup(path);
+    t->mount[CG_UNIFIED] = xstrdup(host->h[CG_UNIFIED].mount);
+    t->own_dir[CG_UNIFIED] = xstrdup(t->dir[CG_UNIFIED]);
+    t->unified = host->unified;
+    t->held = true;
+    t->fd[CG_UNIFIED] = open(t->dir[CG_UNIFIED], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (t->fd[CG_UNIFIED] < 0)
+        return error_errno(e, -errno, "cannot open the cgroup %s", t->dir[CG_UNIFIED]);
+    int r = delegate_take_held(t, holder, e);
+    if (r < 0)
+        return r;
+    t->clone_into = clone_into_works(t);
+    *ret = TAKE_PTR(t);
+    return 0;
+}
+
+int cgroup_tree_open_at(const char *path, pid_t holder, CgroupTree **ret, Error *e)
+{
+    _cleanup_(cgroup_host_freep) CgroupHost *host = NULL;
+    int r = cgroup_host_discover(&host, e);
+    return r < 0 ? r : tree_open_host_at(host, path, holder, ret, e);
+}
+
+int cgroup_tree_hold(CgroupTree *t, pid_t holder, Error *e)
+{
+    return delegate_take_held(t, holder, e);
+}
+
+pid_t cgroup_holder(const char *path)
+{
+    _cleanup_(cgroup_host_freep) CgroupHost *host = NULL;
+    char first[32];
+    _cleanup_(freep) char *dir = cgroup_host_discover(&host, NULL) == 0 ? cgroup_host_directory(host, path) : NULL;
+    _cleanup_(freep) char *file = dir ? xasprintf("%s/holder/cgroup.procs", dir) : NULL;
+    return file && file_read(AT_FDCWD, file, first, sizeof first) > 0 ? (pid_t)strtol(first, NULL, 10) : 0;
+}
+
 int cgroup_tree_open(const char *root_name, CgroupTree **ret, Error *e)
 {
     _cleanup_(cgroup_host_freep) CgroupHost *host = NULL;
@@ -190,7 +239,7 @@ int cgroup_tree_open(const char *root_name, CgroupTree **ret, Error *e)
 char *cgroup_tree_record(const CgroupTree *t)
 {
     StrBuf b = STRBUF_NULL;
-    strbuf_addf(&b, "path %s\n", t->root_path);
+    strbuf_addf(&b, "path %s\n%s", t->root_path, t->held ? "held\n" : "");
     for (int h = 0; h < CG_N; h++)
         if (t->mount[h])
             strbuf_addf(&b, "dir%d %s\n", h, t->dir[h]);
@@ -201,6 +250,10 @@ static int recorded_line(CgroupTree *t, const char *line)
 {
     if (str_starts(line, "path /") && !t->root_path) {
         t->root_path = xstrdup(line + 5);
+        return 0;
+    }
+    if (str_equal(line, "held")) {
+        t->held = true;
         return 0;
     }
     int h = line[0] && line[1] && line[2] ? line[3] - '0' : -1;
@@ -234,6 +287,8 @@ int cgroup_tree_recorded(const char *record, CgroupTree **ret, Error *e)
 
 int cgroup_tree_remove(CgroupTree *t, Error *e)
 {
+    if (t->held)
+        return delegate_return_held(t, e);
     int r = t->recorded ? delegate_clear(t, e) : t->unified ? delegate_return(t, e) : 0;
     if (r != 0)
         return r < 0 ? r : 0;

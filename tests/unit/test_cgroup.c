@@ -84,6 +84,31 @@ static void test_host_pure(void **state)
 }
 
 /* systemd's hybrid: names joined by commas, cgroup2 without any controller. */
+/* Where a cgroup by its path is to be found. */
+static void test_host_directory(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *own, *root, *path, *directory;
+    } cases[] = {
+        {"/", "/", "/system.slice/x.scope", "/sys/fs/cgroup/system.slice/x.scope"},
+        {"/system.slice/a.service", "/", "/system.slice/x.scope", "/sys/fs/cgroup/system.slice/x.scope"},
+        {"/pod/a", "/pod", "/pod/x.scope", "/sys/fs/cgroup/x.scope"}, /* a mount that shows a part */
+        {"/pod", "/pod", "/pod/x.scope", "/sys/fs/cgroup/x.scope"},
+        {"/pod/a", "/pod", "/x.scope", NULL},
+        {"/pod/a", "/pod", "/podium/x.scope", NULL},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        _cleanup_(freep) char *own = xasprintf("0::%s\n", cases[i].own);
+        _cleanup_(freep) char *mounts =
+            xasprintf("30 31 0:30 %s /sys/fs/cgroup rw,nosuid - cgroup2 cgroup rw\n", cases[i].root);
+        _cleanup_(cgroup_host_freep) CgroupHost *h = built(own, mounts, pure_controllers, ELEMENTS(pure_controllers));
+        _cleanup_(freep) char *directory = cgroup_host_directory(h, cases[i].path);
+        if (!str_equal(directory, cases[i].directory))
+            fail_msg("case %zu: %s, not %s", i, directory ? directory : "none", cases[i].directory);
+    }
+}
+
 static void test_host_comounted(void **state)
 {
     (void)state;
@@ -319,7 +344,7 @@ int main(void)
         cmocka_unit_test(test_host_odd),       cmocka_unit_test(test_cpus),
         cmocka_unit_test(test_conversions),    cmocka_unit_test(test_refuses_v1),
         cmocka_unit_test(test_refuses_v2),     cmocka_unit_test(test_refuses_cpus),
-        cmocka_unit_test(test_open_unmakes),
+        cmocka_unit_test(test_open_unmakes),   cmocka_unit_test(test_host_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
