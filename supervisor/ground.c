@@ -2,14 +2,23 @@
 #include "supervisor/ground.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "supervisor/open.h"
+#include "supervisor/plan/bounds.h"
 #include "supervisor/run/box.h"
 
+#define LEEWAY_USEC   (15 * USEC_PER_SEC) /* for what is done besides the modules' teardowns */
+#define PUT_AWAY_USEC (5 * USEC_PER_SEC)
+#define LOOK_MSEC     2
+
 /* Where a dead daemon was started in other cgroups than we are, its generations are in a tree of its own: they go
- * first, because the two trees may share directories in some hierarchies. */
+ * first, because the two trees may share directories in some hierarchies. What is in our own scope is found there. */
 static int clear_old_tree(Host *h, Error *e)
 {
     _cleanup_(freep) char *record = instance_recorded_root(&h->instance);
@@ -22,26 +31,118 @@ static int clear_old_tree(Host *h, Error *e)
         log_warning("event=leftovers-unknown reason=\"%s\"", error_message(&why));
         return 0;
     }
+    if (h->scope && str_equal(cgroup_tree_root_path(old), h->scope->path)) {
+        cgroup_tree_close(old);
+        return 0;
+    }
     r = host_take_down_leftovers(h, old, e);
     host_remove_tree(old);
     return r;
 }
 
-int ground_open(Host *h, Error *e)
+/* --- a scope --- */
+
+static int on_holder_end(sd_event_source *s, int fd, uint32_t events, void *userdata);
+
+/* The holder, new or found, is put where it belongs, and from then on it stays. */
+static int settle(Host *h, Error *e)
 {
-    int r = clear_old_tree(h, e);
+    int r = cgroup_tree_hold(h->ctx.tree, h->scope->holder.pid, e);
+    if (r == 0)
+        r = scope_keep(h->scope, e);
+    return r == 0 ? scope_watch(h->scope, h->ctx.event, on_holder_end, h, e) : r;
+}
+
+static int on_holder_end(sd_event_source *s, int fd, uint32_t events, void *userdata)
+{
+    (void)s, (void)events;
+    Host *h = userdata;
+    Error e = {0};
+    siginfo_t info;
+    (void)waitid((idtype_t)P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG); /* a found one is no child of ours */
+    if (h->shutting_down)
+        return 0;
+    int r = scope_renew(h->scope, &e);
+    if (r == 0)
+        r = settle(h, &e);
+    if (r == 0)
+        log_warning("event=holder-killed: %s is kept by another process now", h->scope->unit);
+    else
+        host_shutdown(h, error_message(&e));
+    return 0;
+}
+
+/* 1: not to be had here, another place will do. */
+static int open_in_scope(Host *h, Error *e)
+{
+    if (!scope_possible() || !cgroup_all_unified())
+        return 1;
+    ScopeConfig config = {
+        .instance = h->options.instance,
+        .stop_usec = usec_add(bound_shutdown(h->graph), LEEWAY_USEC),
+    };
+    int r = scope_open(&config, &h->scope, e);
+    if (r != -ENXIO)
+        return r;
+    log_warning("event=no-scope reason=\"%s\": modules stand below the daemon's own cgroup", error_message(e));
+    *e = (Error){0};
+    return 1;
+}
+
+/* --- any place --- */
+
+static int open_tree(Host *h, Error *e)
+{
+    int r;
+    if (h->scope) {
+        r = cgroup_tree_open_at(h->scope->path, h->scope->holder.pid, &h->ctx.tree, e);
+    } else {
+        _cleanup_(freep) char *name = xasprintf("bulkhead-%s", h->options.instance);
+        r = cgroup_tree_open(name, &h->ctx.tree, e);
+    }
     if (r < 0)
         return r;
-    _cleanup_(freep) char *name = xasprintf("bulkhead-%s", h->options.instance);
-    r = cgroup_tree_open(name, &h->ctx.tree, e);
-    if (r == 0) {
-        _cleanup_(freep) char *record = cgroup_tree_record(h->ctx.tree);
-        return instance_record_root(&h->instance, record, e);
-    }
-    if (h->policy->supervisor.cgroups != PART_OPTIONAL)
+    _cleanup_(freep) char *record = cgroup_tree_record(h->ctx.tree);
+    r = instance_record_root(&h->instance, record, e);
+    return r == 0 && h->scope ? settle(h, e) : r;
+}
+
+int ground_open(Host *h, Error *e)
+{
+    int r = open_in_scope(h, e);
+    if (r >= 0)
+        r = clear_old_tree(h, e);
+    if (r >= 0)
+        r = open_tree(h, e);
+    if (r >= 0 || h->ctx.tree || h->policy->supervisor.cgroups != PART_OPTIONAL)
         return r;
     log_warning("event=no-cgroups reason=\"%s\": no limits, nothing is counted, processes are held by session and mark",
                 error_message(e));
     *e = (Error){0};
+    h->scope = scope_close(h->scope);
     return box_adopt_orphans(&h->ctx, &h->orphans, e);
+}
+
+/* The holder has been killed with the tree; what follows is systemd's work, and our end is told only after it. */
+static void wait_put_away(const char *directory)
+{
+    const uint64_t end = now_monotonic() + PUT_AWAY_USEC;
+    while (access(directory, F_OK) == 0) {
+        if (now_monotonic() > end) {
+            log_warning("event=cleanup-failed reason=\"systemd has not put away %s\"", directory);
+            return;
+        }
+        (void)poll(NULL, 0, LOOK_MSEC);
+    }
+}
+
+void ground_close(Host *h, bool clean)
+{
+    _cleanup_(freep) char *directory = h->scope && h->ctx.tree ? xstrdup(cgroup_tree_root(h->ctx.tree)) : NULL;
+    if (h->scope)
+        h->scope->watch = sd_event_source_disable_unref(h->scope->watch);
+    h->ctx.tree = clean ? host_remove_tree(h->ctx.tree) : cgroup_tree_close(h->ctx.tree);
+    h->scope = scope_close(h->scope);
+    if (clean && directory)
+        wait_put_away(directory);
 }

@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "supervisor/ground.h"
 #include "supervisor/jobs.h"
 #include "supervisor/open.h"
 #include "supervisor/report.h"
@@ -378,7 +379,7 @@ Host *host_free(Host *h)
         box_end_orphans();
     /* A start that failed leaves what a dead daemon left as it was: the next one will find it. */
     bool clean = h->leftovers_over == h->n_leftovers;
-    h->ctx.tree = clean ? host_remove_tree(h->ctx.tree) : cgroup_tree_close(h->ctx.tree);
+    ground_close(h, clean);
     fd_close(h->ctx.view);
     fd_close(h->ctx.root);
     fd_close(h->ctx.null_fd);

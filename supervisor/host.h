@@ -12,6 +12,7 @@
 #include "supervisor/plan/graph.h"
 #include "supervisor/plan/schedule.h"
 #include "supervisor/run/module.h"
+#include "supervisor/scope.h"
 #include "supervisor/watch/journal.h"
 
 #define EXIT_DONE       0
@@ -41,6 +42,7 @@ typedef struct Host {
     Policy *policy;
     Graph *graph;
     RunContext ctx;
+    Scope *scope;    /* where ctx.tree stands, NULL where that is not systemd's to give */
     Module *modules; /* parallel to policy->modules and graph->nodes */
     size_t n_modules;
     NodeStatus *status; /* parallel */

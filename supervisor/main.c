@@ -5,7 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/util.h"
+#include "base/str.h"
+#include "supervisor/holder.h"
 #include "supervisor/host.h"
 #include "supervisor/options.h"
 #include "supervisor/run/spawn.h"
@@ -21,6 +22,8 @@ static void reset_signals(void)
 
 int main(int argc, char **argv)
 {
+    if (argc == 2 && str_equal(argv[1], HOLDER_OPTION))
+        holder_main(argv);
     DaemonOptions o;
     if (daemon_options_parse(argc, argv, &o) < 0)
         return EXIT_USAGE;

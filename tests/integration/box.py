@@ -1,6 +1,6 @@
-"""A cgroup for each daemon alone, where cgroup2 carries the controllers: there a daemon hands them down from the cgroup it
-was started in, and nobody else may sit in it. So this process steps into a leaf of its own cgroup (tests/alone gives it
-one that is delegated), hands the controllers down itself, and starts each daemon in a box beside that leaf.
+"""A cgroup for each daemon alone, where cgroup2 carries the controllers and no systemd is there to give it a scope: there a
+daemon hands them down from the cgroup it was started in, and nobody else may sit in it. So this process steps into a leaf of
+its own cgroup, hands the controllers down itself, and starts each daemon in a box beside that leaf.
 
 On other hosts, and in the real root, which may do both, a box is nothing."""
 
@@ -17,6 +17,8 @@ def _own():
 
 def _needed(own):
     available = CGROUPS / "cgroup.controllers"
+    if Path("/run/systemd/system").exists():
+        return False
     return available.exists() and "memory" in available.read_text().split() and (own / "cgroup.type").exists()
 
 

@@ -16,11 +16,11 @@ def cgroup_mounts():
 
 
 def cgroups_named(name):
-    """Every cgroup directory of that name, in all hierarchies."""
+    """Every cgroup directory of that name, in all hierarchies; an instance's own tree may be a scope of systemd's."""
     found = []
     for mount in dict.fromkeys(cgroup_mounts()):
         for top, dirs, _ in os.walk(mount):
-            found += [os.path.join(top, d) for d in dirs if d == name]
+            found += [os.path.join(top, d) for d in dirs if d in (name, name + ".scope")]
     return found
 
 
@@ -36,11 +36,12 @@ def read(path):
 
 
 def processes_below(cgroup):
-    """Live processes whose cgroup, in any hierarchy, has this path in it."""
-    wanted = ("/" + cgroup + "/").encode()
+    """Live processes whose cgroup, in any hierarchy, has this path in it; its first part may be a scope."""
+    top, slash, below = cgroup.partition("/")
+    wanted = [f"/{name}{slash}{below}/".encode() for name in (top, top + ".scope")]
     found = []
     for pid in processes():
-        if any(wanted in line + b"/" for line in read(f"/proc/{pid}/cgroup").splitlines()):
+        if any(w in line + b"/" for line in read(f"/proc/{pid}/cgroup").splitlines() for w in wanted):
             if read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"], []):
                 found.append(pid)
     return found

@@ -30,7 +30,7 @@ def test_status_json_has_the_documented_shape(daemon):
     for m in plain, tracked:
         assert set(m) >= MODULE_KEYS, MODULE_KEYS - set(m)
         assert m["health"] in ("healthy", "degraded", "unhealthy", "unknown")
-        assert m["cgroup"].endswith(f"/bulkhead-{d.instance}/modules/{m['name']}/1")
+        assert re.search(rf"/bulkhead-{d.instance}(\.scope)?/modules/{m['name']}/1$", m["cgroup"])
         assert set(m["cpu"]) == {"usage_usec", "max", "throttled_usec"} and m["cpu"]["max"] is None
         assert set(m["memory"]) == {"current", "peak", "max", "oom_kills"} and m["memory"]["current"] > 0
         assert m["pids"] == {"current": 1, "max": None} and m["last_exit"] is None
