@@ -45,6 +45,7 @@ __attribute__((noinline, no_stack_protector, aligned(PAGE))) static _Noreturn vo
     const unsigned long here = (unsigned long)&wait_alone, size_of_mask = 8;
     unsigned long mask = 1ul << (HOLDER_SIGNAL - 1) | 1ul << (SIGTERM - 1);
     siginfo_t info;
+    info.si_pid = 0; /* not = {0}: that may call memset */
     raw_call(SYS_munmap, 0, (long)here, 0, 0);
     raw_call(SYS_munmap, (long)(here + PAGE), (long)(stack - here - PAGE), 0, 0);
     for (;;) {
