@@ -207,8 +207,9 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	install -m 644 policies/bulkhead.ini $(DESTDIR)$(PREFIX)/share/bulkhead/bulkhead.ini
 	sed 's|@PREFIX@|$(PREFIX)|g' tools/systemd/bulkhead.service > $(DESTDIR)$(UNITS_DIR)/bulkhead.service
 	chmod 644 $(DESTDIR)$(UNITS_DIR)/bulkhead.service
-	test ! -f tools/completion/bulkhead.bash || install -m 644 tools/completion/bulkhead.bash $(DESTDIR)$(BASH_COMPLETIONS)/bulkhead
-	test ! -f tools/completion/_bulkhead || install -m 644 tools/completion/_bulkhead $(DESTDIR)$(ZSH_COMPLETIONS)/_bulkhead
+	install -m 644 tools/completion/bulkhead.bash $(DESTDIR)$(BASH_COMPLETIONS)/bulkhead
+	ln -sf bulkhead $(DESTDIR)$(BASH_COMPLETIONS)/bulkheadd
+	install -m 644 tools/completion/_bulkhead $(DESTDIR)$(ZSH_COMPLETIONS)/_bulkhead
 	@for page in $(B)/man/*.[158]; do \
 		test ! -f $$page || install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
 	done
@@ -219,7 +220,7 @@ endif
 
 uninstall: ## remove what install put there, but for the configuration
 	rm -f $(DESTDIR)$(PREFIX)/sbin/bulkheadd $(DESTDIR)$(PREFIX)/bin/bulkhead $(DESTDIR)$(UNITS_DIR)/bulkhead.service \
-		$(DESTDIR)$(BASH_COMPLETIONS)/bulkhead $(DESTDIR)$(ZSH_COMPLETIONS)/_bulkhead \
+		$(DESTDIR)$(BASH_COMPLETIONS)/bulkhead $(DESTDIR)$(BASH_COMPLETIONS)/bulkheadd $(DESTDIR)$(ZSH_COMPLETIONS)/_bulkhead \
 		$(foreach page,$(notdir $(wildcard docs/man/*.scd.in)),$(DESTDIR)$(PREFIX)/share/man/man$(lastword $(subst ., ,$(page:.scd.in=)))/$(page:.scd.in=))
 	rm -rf $(DESTDIR)$(PREFIX)/share/bulkhead
 

@@ -30,16 +30,38 @@ bool verb_takes(const Verb *v, OptionId id)
     return ((everywhere | v->options) & OPTION_BIT(id)) != 0;
 }
 
+OptionId option_by_name(const char *name, size_t length)
+{
+    OptionId id = 0;
+    while (id < OPTION_N && (strlen(options[id].name) != length || strncmp(options[id].name, name, length) != 0))
+        id++;
+    return id;
+}
+
+OptionId option_by_letter(char letter)
+{
+    OptionId id = 0;
+    while (id < OPTION_N && (letter == '\0' || options[id].letter != letter))
+        id++;
+    return id;
+}
+
+const Verb *verb_by_name(const char *name)
+{
+    for (size_t i = 0; i < verbs_n; i++)
+        if (strcmp(name, verbs[i].name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
 static int find_long(const char *name, size_t length, OptionId *ret, Error *e)
 {
+    *ret = option_by_name(name, length);
+    if (*ret < OPTION_N)
+        return 0;
     const char *names[OPTION_N];
-    for (size_t i = 0; i < OPTION_N; i++) {
+    for (size_t i = 0; i < OPTION_N; i++)
         names[i] = options[i].name;
-        if (strlen(names[i]) == length && strncmp(names[i], name, length) == 0) {
-            *ret = (OptionId)i;
-            return 0;
-        }
-    }
     _cleanup_(freep) char *word = xstrndup(name, length), *shown = str_escape(word, length, 64);
     const char *near = str_nearest(word, names, OPTION_N);
     if (near)
@@ -49,11 +71,9 @@ static int find_long(const char *name, size_t length, OptionId *ret, Error *e)
 
 static int find_letter(char letter, OptionId *ret, Error *e)
 {
-    for (size_t i = 0; i < OPTION_N; i++)
-        if (options[i].letter && options[i].letter == letter) {
-            *ret = (OptionId)i;
-            return 0;
-        }
+    *ret = option_by_letter(letter);
+    if (*ret < OPTION_N)
+        return 0;
     _cleanup_(freep) char *shown = str_escape(&letter, 1, 8);
     return error_set(e, -EINVAL, "no option -%s", shown);
 }
@@ -186,14 +206,12 @@ static int take_word(Parse *p, char *word)
         a->words[a->n_words++] = word;
         return 0;
     }
+    a->verb = verb_by_name(word);
+    if (a->verb)
+        return 0;
     _cleanup_(freep) const char **names = new0_array(const char *, verbs_n);
-    for (size_t i = 0; i < verbs_n; i++) {
+    for (size_t i = 0; i < verbs_n; i++)
         names[i] = verbs[i].name;
-        if (strcmp(word, verbs[i].name) == 0) {
-            a->verb = &verbs[i];
-            return 0;
-        }
-    }
     _cleanup_(freep) char *shown = str_escape(word, strlen(word), 64);
     const char *near = str_nearest(word, names, verbs_n);
     if (near)

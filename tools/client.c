@@ -146,7 +146,7 @@ ToolStatus client_call_json(Client *c, const char *member, const char *argument,
     return TOOL_FAILED;
 }
 
-static ToolStatus module_names(Client *c, char ***ret)
+ToolStatus client_modules(Client *c, char ***ret_names, char ***ret_states)
 {
     sd_bus_message *call = client_message(c, "ListModules"), *reply = NULL;
     ToolStatus status = client_call(c, call, &reply);
@@ -156,8 +156,11 @@ static ToolStatus module_names(Client *c, char ***ret)
         uint32_t pid;
         int r = sd_bus_message_enter_container(reply, 'a', "(sssttu)");
         while (r > 0 &&
-               (r = sd_bus_message_read(reply, "(sssttu)", &name, &state, &health, &generation, &restarts, &pid)) > 0)
-            strv_add(ret, name);
+               (r = sd_bus_message_read(reply, "(sssttu)", &name, &state, &health, &generation, &restarts, &pid)) > 0) {
+            strv_add(ret_names, name);
+            if (ret_states)
+                strv_add(ret_states, state);
+        }
         if (r < 0)
             status = client_failed(c, NULL, r, NULL);
     }
@@ -177,7 +180,7 @@ ToolStatus client_expand(Client *c, char *const *words, size_t n, char ***ret)
             continue;
         }
         if (!known) {
-            ToolStatus status = module_names(c, &all);
+            ToolStatus status = client_modules(c, &all, NULL);
             if (status != TOOL_DONE)
                 return status;
             known = true;

@@ -32,6 +32,8 @@ sd_bus_message *client_message(Client *c, const char *member);
 /* Says what an error answer means and which exit status that is; `about` stands before it unless NULL. */
 ToolStatus client_failed(const Client *c, const sd_bus_error *error, int r, const char *about);
 
+/* The daemon's modules, sorted, and unless NULL the state of each. Vectors of strings. */
+ToolStatus client_modules(Client *c, char ***ret_names, char ***ret_states);
 /* The modules meant by the words: globs are matched against the daemon's modules, other words are taken as they are.
  * `*ret` is a vector of strings. */
 ToolStatus client_expand(Client *c, char *const *words, size_t n, char ***ret);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tools/complete.h"
 #include "tools/term.h"
 #include "tools/tool.h"
 
@@ -24,6 +25,8 @@ static ToolStatus run(const Args *a)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], COMPLETE_WORD) == 0)
+        return complete(argv + 2, (size_t)argc - 2);
     /* A reader that goes away is found when writing; the status tells. */
     signal(SIGPIPE, SIG_IGN);
     Args a;

@@ -79,6 +79,10 @@ extern const size_t verbs_n;
 /* Pure. Options stand before or after the verb; "--" ends them. -EINVAL fills *e with one line. */
 int args_parse(int argc, char *const *argv, const char *environment_instance, Args *ret, Error *e);
 void args_done(Args *a);
+/* OPTION_N, NULL: there is none. */
+OptionId option_by_name(const char *name, size_t length);
+OptionId option_by_letter(char letter);
+const Verb *verb_by_name(const char *name);
 /* Does the verb take this option? Those of every verb included. */
 bool verb_takes(const Verb *v, OptionId id);
 
