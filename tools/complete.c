@@ -15,7 +15,7 @@
 
 #define RUN_DIR "/run/bulkhead"
 
-enum { PATIENCE_SEC = 1 }; /* a daemon that does not answer by then has no names for somebody who is typing */
+enum { PATIENCE_SEC = 2 }; /* a daemon that does not answer by then has no names for somebody who is typing */
 
 bool complete_what(const char *name, CompleteWhat *ret)
 {

@@ -44,5 +44,5 @@ bool complete_what(const char *name, CompleteWhat *ret);
  * likes). */
 bool complete_is_harmless(const char *candidate);
 
-/* Prints the candidates; silent, and over within a second, whatever the daemon does. Returns the exit status, 0. */
+/* Prints the candidates; silent, and over within two seconds, whatever the daemon does. Returns the exit status, 0. */
 int complete(char *const *words, size_t n);

@@ -163,7 +163,7 @@ def test_a_daemon_that_hangs(tmp_path):
             s.listen()
             begun = time.monotonic()
             assert candidates("-i", instance, "stop", "") == []
-            assert 0.9 < time.monotonic() - begun < PATIENCE / 2
+            assert 1.9 < time.monotonic() - begun < PATIENCE / 2
     finally:
         shutil.rmtree(directory)
         if not os.listdir("/run/bulkhead"):
