@@ -22,6 +22,18 @@ int fd_close(int fd)
     return -EBADF;
 }
 
+void fd_cloexec_from(int first)
+{
+    DIR *d = opendir("/proc/self/fd");
+    for (struct dirent *e; d && (e = readdir(d));) {
+        uint64_t fd;
+        if (parse_u64(e->d_name, &fd) == 0 && fd >= (uint64_t)first)
+            (void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+    }
+    if (d)
+        closedir(d);
+}
+
 int fd_write_all(int fd, const void *data, size_t size)
 {
     const char *p = data;
@@ -37,8 +49,49 @@ int fd_write_all(int fd, const void *data, size_t size)
     return 0;
 }
 
+static bool without_openat2;
+
+void open_beneath_plainly(bool plainly)
+{
+    without_openat2 = plainly;
+}
+
+/* openat2 tells a symlink in the middle of the way apart from a file there. */
+static int step_error(int at, const char *name, int error)
+{
+    struct stat st;
+    bool link = error == ENOTDIR && fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+    return link ? -ELOOP : -error;
+}
+
+/* Each component is opened by the directory before it, so no rename on the way leads elsewhere. */
+static int open_steps(int dirfd, const char *path, int flags, mode_t mode)
+{
+    if (path[0] == '/')
+        return -EXDEV;
+    _cleanup_(freep) char *copy = xstrdup(path);
+    _cleanup_fd_ int at = -EBADF;
+    char *save = NULL, *name = strtok_r(copy, "/", &save);
+    while (name) {
+        char *next = strtok_r(NULL, "/", &save);
+        if (strcmp(name, "..") == 0)
+            return -EXDEV;
+        int how = next ? O_PATH | O_DIRECTORY : flags;
+        int from = at >= 0 ? at : dirfd;
+        int fd = openat(from, name, how | O_NOFOLLOW | O_CLOEXEC, mode);
+        if (fd < 0)
+            return step_error(from, name, errno);
+        fd_close(at);
+        at = fd;
+        name = next;
+    }
+    return at >= 0 ? TAKE_FD(at) : -ENOENT;
+}
+
 int open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 {
+    if (without_openat2)
+        return open_steps(dirfd, path, flags, mode);
     struct open_how how = {
         .flags = (uint64_t)(flags | O_CLOEXEC),
         .mode = (flags & O_CREAT) ? mode : 0,

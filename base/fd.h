@@ -28,6 +28,12 @@ int fd_write_all(int fd, const void *data, size_t size);
 /* Opens `path` beneath `dirfd` (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, O_CLOEXEC added). Returns an fd or a
  * negative errno. `dirfd` must be a directory of ours; `path` is relative. */
 int open_beneath(int dirfd, const char *path, int flags, mode_t mode);
+/* From now on without openat2: a component at a time with O_NOFOLLOW, no "..". To be called before anything is opened.
+ */
+void open_beneath_plainly(bool plainly);
+
+/* Marks every descriptor from `first` on CLOEXEC, where close_range cannot: what /proc/self/fd lists. */
+void fd_cloexec_from(int first);
 
 /* Makes (if missing) and opens each component of the absolute `path`; the last one gets `mode` and owner root, also
  * when it was there already. Components above it are made 0755. Refuses a symlink as last component. Returns an

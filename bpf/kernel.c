@@ -23,12 +23,12 @@
 /* What is kept and pinned, by name. */
 #define KERNEL_MAPS(X) X(work) X(exits) X(exit_ring) X(conns) X(stats)
 
-#define KERNEL_LINKS(X)         \
-    X(bh_oom, "link_oom")       \
-    X(bh_exit, "link_exit")     \
-    X(bh_signal, "link_signal") \
-    X(bh_tcp_state, "link_tcp") \
-    X(bh_tcp_state_2, "link_tcp_2")
+#define KERNEL_LINKS(X)                             \
+    X(bh_oom, "link_oom", KERNEL_OOM)               \
+    X(bh_exit, "link_exit", KERNEL_EXITS)           \
+    X(bh_signal, "link_signal", KERNEL_SIGNALS)     \
+    X(bh_tcp_state, "link_tcp", KERNEL_CONNECTIONS) \
+    X(bh_tcp_state_2, "link_tcp_2", KERNEL_CONNECTIONS)
 
 enum {
 #define X(name) MAP_##name,
@@ -38,7 +38,7 @@ enum {
 };
 
 enum {
-#define X(program, pin) LINK_##program,
+#define X(program, pin, part) LINK_##program,
     KERNEL_LINKS(X)
 #undef X
         LINK_N
@@ -50,6 +50,7 @@ struct Kernel {
     int maps[MAP_N];
     int links[LINK_N];
     int control; /* the program bh_control */
+    unsigned without;
     struct ring_buffer *ring;
     KernelEventFn fn; /* during kernel_ring_consume only */
     void *userdata;
@@ -96,6 +97,18 @@ static uint32_t ring_size(size_t max_modules)
     return size;
 }
 
+/* Of the programs only those of the parts that are wanted. */
+static int choose(struct bulkhead_bpf *s, unsigned without)
+{
+    int r = 0;
+#define X(program, pin, part) \
+    if (r == 0)               \
+        r = bpf_program__set_autoload(s->progs.program, !(without & (1u << (part))));
+    KERNEL_LINKS(X)
+#undef X
+    return r;
+}
+
 static int skeleton_load(const KernelConfig *c, struct bulkhead_bpf **ret, Error *e)
 {
     struct stat ns;
@@ -112,6 +125,7 @@ static int skeleton_load(const KernelConfig *c, struct bulkhead_bpf **ret, Error
     int r = bpf_map__set_max_entries(s->maps.work, entries);
     r = r < 0 ? r : bpf_map__set_max_entries(s->maps.exits, entries);
     r = r < 0 ? r : bpf_map__set_max_entries(s->maps.exit_ring, ring_size(c->max_modules));
+    r = r < 0 ? r : choose(s, c->without);
     if (r < 0)
         return words_error(e, r, "cannot size the maps");
     r = bulkhead_bpf__load(s);
@@ -169,9 +183,9 @@ static int kernel_keep(Kernel *k, const struct bulkhead_bpf *s, Error *e)
     k->ring = ring_buffer__new(k->maps[MAP_exit_ring], ring_event_arrived, k, NULL);
     if (!k->ring)
         return words_error(e, -errno, "cannot map the ring");
-#define X(program, pin)                                         \
-    r = keep_link(k, LINK_##program, pin, s->progs.program, e); \
-    if (r < 0)                                                  \
+#define X(program, pin, part)                                                             \
+    r = kernel_has(k, part) ? keep_link(k, LINK_##program, pin, s->progs.program, e) : 0; \
+    if (r < 0)                                                                            \
         return r;
     KERNEL_LINKS(X)
 #undef X
@@ -193,22 +207,77 @@ static void kernel_closep(Kernel **k)
     kernel_close(*k);
 }
 
+bool kernel_has(const Kernel *k, KernelPrograms part)
+{
+    return !(k->without & (1u << part));
+}
+
+/* --- what it needs, one by one ---------------------------------------------------------------------------------------
+ */
+
+int kernel_probe_btf(const char *path, Error *e)
+{
+    const char *btf = path ? path : BTF_DEFAULT;
+    if (access(btf, R_OK) == 0)
+        return 0;
+    int r = -errno;
+    return error_set(e, r,
+                     "no BTF: %s is %s (a kernel with CONFIG_DEBUG_INFO_BTF=y is needed, or bpf = optional in "
+                     "[supervisor])",
+                     btf, r == -ENOENT ? "missing" : "not readable");
+}
+
+int kernel_probe_bpffs(const char *path, const char *instance, Error *e)
+{
+    const char *bpffs = path ? path : BPFFS_DEFAULT;
+    _cleanup_fd_ int pins = -EBADF;
+    int r = pins_open(bpffs, instance, &pins, e);
+    if (r < 0)
+        return r;
+    pins = fd_close(pins);
+    return pins_remove(bpffs, instance, NULL, e);
+}
+
+static int attach_and_detach(const struct bpf_program *program, Error *e)
+{
+    struct bpf_link *link = bpf_program__attach(program);
+    if (!link)
+        return words_error(e, -errno, bpf_program__section_name(program));
+    bpf_link__destroy(link);
+    return 0;
+}
+
+int kernel_probe_part(KernelPrograms part, Error *e)
+{
+    /* Its maps stay empty, so what it sees is nobody's. */
+    const KernelConfig config = {.max_modules = 1, .without = ~(1u << part)};
+    libbpf_words[0] = '\0';
+    libbpf_set_print(words_keep);
+    _cleanup_(skeleton_freep) struct bulkhead_bpf *s = NULL;
+    int r = skeleton_load(&config, &s, e);
+    if (r < 0 || !s)
+        return r;
+#define X(program, pin, its_part)     \
+    if (r == 0 && (its_part) == part) \
+        r = attach_and_detach(s->progs.program, e);
+    KERNEL_LINKS(X)
+#undef X
+    return r;
+}
+
 int kernel_open(const KernelConfig *c, Kernel **ret, Error *e)
 {
-    const char *btf = c->btf_path ? c->btf_path : BTF_DEFAULT;
     if (geteuid() != 0)
         return error_set(e, -EPERM, "bpf: root is needed to count work in the kernel");
-    if (access(btf, R_OK) < 0)
-        return error_set(e, errno == ENOENT ? -ENOENT : -errno,
-                         "no BTF: %s is %s (a kernel with CONFIG_DEBUG_INFO_BTF=y is needed, or bpf = optional in "
-                         "[supervisor])",
-                         btf, errno == ENOENT ? "missing" : "not readable");
+    int r = kernel_probe_btf(c->btf_path, e);
+    if (r < 0)
+        return r;
     libbpf_words[0] = '\0';
     libbpf_set_print(words_keep);
 
     _cleanup_fd_ int pins = -EBADF;
     const char *bpffs = c->bpffs_path ? c->bpffs_path : BPFFS_DEFAULT;
-    int r = pins_open(bpffs, c->instance, &pins, e);
+    r = pins_open(bpffs, c->instance, &pins, e);
     if (r < 0)
         return r;
     _cleanup_(kernel_closep) Kernel *k = new0(Kernel);
@@ -216,6 +285,7 @@ int kernel_open(const KernelConfig *c, Kernel **ret, Error *e)
     k->instance = xstrdup(c->instance);
     k->pins = TAKE_FD(pins);
     k->control = -EBADF;
+    k->without = c->without;
     for (int i = 0; i < MAP_N; i++)
         k->maps[i] = -EBADF;
     for (int i = 0; i < LINK_N; i++)

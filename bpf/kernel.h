@@ -13,6 +13,16 @@
 
 typedef struct Kernel Kernel;
 
+/* What the programs do, each part loaded on its own account. */
+typedef enum KernelPrograms {
+    KERNEL_CONTROL,     /* the daemon's own calls into the maps: without it there is nothing */
+    KERNEL_EXITS,       /* how processes end */
+    KERNEL_OOM,         /* whom the OOM killer chose */
+    KERNEL_SIGNALS,     /* who sent a signal, which syscall was denied */
+    KERNEL_CONNECTIONS, /* work in flight, listeners appearing */
+    KERNEL_PROGRAMS_N
+} KernelPrograms;
+
 typedef struct KernelConfig {
     const char *instance;
     uint64_t modules_id;    /* cgroup id of `modules/`; what is counted is decided by the ids added below */
@@ -20,10 +30,21 @@ typedef struct KernelConfig {
     size_t max_modules;     /* at least as many as the policy has */
     const char *btf_path;   /* NULL = /sys/kernel/btf/vmlinux; read only to see that it is there */
     const char *bpffs_path; /* NULL = /sys/fs/bpf */
+    unsigned without;       /* 1 << KERNEL_OOM and so on: parts that are not to be loaded; never KERNEL_CONTROL */
 } KernelConfig;
 
 /* Loads, attaches and pins. On failure nothing is left and *e says what is missing (no BTF, no bpffs, EPERM …). */
 int kernel_open(const KernelConfig *config, Kernel **ret, Error *e);
+/* Whether the part is loaded. */
+bool kernel_has(const Kernel *k, KernelPrograms part);
+
+/* What kernel_open needs, one by one, by trying: 0, or what refuses it in *e. Nothing is left. `path` as in
+ * KernelConfig. */
+int kernel_probe_btf(const char *path, Error *e);
+int kernel_probe_bpffs(const char *path, const char *instance, Error *e);
+/* Loads and attaches the part's programs alone. */
+int kernel_probe_part(KernelPrograms part, Error *e);
+
 /* Detaches and unpins everything, removes the instance's directory. */
 Kernel *kernel_close(Kernel *k);
 /* Removes the pins a dead instance left; the instance's lock must be held. 0 also when there were none; *ret_n counts.

@@ -37,12 +37,42 @@ typedef struct GroupLimits {
         .pids_max = UINT64_MAX                                                                                     \
     }
 
+/* What of the kernel's cgroups is used where it is there, and done without where it is not. */
+#define CGROUP_FEATURES(X)                                              \
+    X(tree)   /* a tree at all */                                       \
+    X(memory) /* the controllers, of v1 or of cgroup2 */                \
+    X(cpu)                                                              \
+    X(pids)                                                             \
+    X(cpuset)                                                           \
+    X(memory_high) /* memory.high and memory.oom.group */               \
+    X(memory_swap) /* memory.swap.max, or v1's memory.memsw */          \
+    X(memory_peak) /* memory.peak, or v1's memory.max_usage_in_bytes */ \
+    X(clone_into)  /* CLONE_INTO_CGROUP, by the self-test */            \
+    X(kill)        /* cgroup.kill */                                    \
+    X(freeze)      /* cgroup.freeze */                                  \
+    X(events)      /* POLLPRI tells when a group empties */
+
+typedef struct CgroupFeatures {
+#define X(name) bool name;
+    CGROUP_FEATURES(X)
+#undef X
+    char clone_into_why[64], events_why[64]; /* why not, "" where it is or was not tried */
+} CgroupFeatures;
+
 /* UINT64_MAX where the host does not tell. */
 typedef struct GroupStats {
     uint64_t cpu_usage_usec, cpu_throttled_usec;
     uint64_t memory_current, memory_peak, memory_oom_kills;
     uint64_t pids_current;
 } GroupStats;
+
+/* What trees opened after this may use (all, unless told): what is not allowed counts as absent. */
+void cgroup_features_allow(const CgroupFeatures *allowed);
+/* What the tree has and may use: probed when it was opened, each by trying it. */
+const CgroupFeatures *cgroup_tree_features(const CgroupTree *t);
+const CgroupFeatures *group_features(const Group *g); /* its tree's */
+/* Which kind of hierarchy carries the controller: "cgroup2", "v1", or NULL when none does. */
+const char *cgroup_tree_carrier(const CgroupTree *t, const char *controller);
 
 /* Finds the host's hierarchies and opens (makes, if missing) the directory `root_name` below the own cgroup in each.
  * On a pure host moves this process into the leaf `root_name`/daemon when controllers must be enabled and it is the
@@ -74,13 +104,15 @@ CgroupMode cgroup_tree_mode(const CgroupTree *t);
 /* The root's absolute directory in the cgroup2 mount, and the same as a cgroup path ("/…/bulkhead-x"). */
 const char *cgroup_tree_root(const CgroupTree *t);
 const char *cgroup_tree_root_path(const CgroupTree *t);
-/* Whether clone3(CLONE_INTO_CGROUP) into a fresh group gives a living child here (self-tested at open). */
-bool cgroup_tree_clone_into(const CgroupTree *t);
 /* Level of the root below the cgroup2 mount's root (0 = the mount's root): what bpf needs to find ancestors. */
 unsigned cgroup_tree_level(const CgroupTree *t);
 /* Which limits this host cannot hold: returns NULL when `limits` is fine, else the key's name ("memory_high") and, in
  * *ret_why, a constant sentence with what would be right. Called again with the key cleared it names the next. */
 const char *cgroup_tree_refuses(const CgroupTree *t, const GroupLimits *limits, const char **ret_why);
+/* The same for a host without a tree: the first limit that is asked for. */
+const char *group_limits_first(const GroupLimits *limits);
+/* Takes the limit of that name out again. */
+void group_limits_clear(GroupLimits *limits, const char *key);
 
 /* Makes the group `path` ("modules/web/3", parents must exist) in every hierarchy. -EEXIST when any part is there: a
  * leaf must be fresh (docs/cgroups.md: CLONE_INTO_CGROUP after cgroup.kill). Half-made parts are removed on failure. */
@@ -105,8 +137,9 @@ uint64_t group_id(const Group *g);
 int group_dirfd(const Group *g);
 /* Closes that descriptor until it is asked for again: a running module needs none. */
 void group_release_fd(Group *g);
-/* Absolute path of cgroup.events, to watch with inotify (IN_MODIFY) or POLLPRI. */
-char *group_events_path(const Group *g);
+/* cgroup.events, opened and read once: POLLPRI tells when it has changed since it was last read. Caller closes. Not
+ * inotify: the end of its last watch is a grace period of the kernel's, 12 ms. */
+int group_events_fd(const Group *g);
 
 /* Fills fds (size CG_N) with O_WRONLY|O_CLOEXEC descriptors of the files a new child must write "0" to, in
  * order, to be in the group everywhere; those not needed are -EBADF. `cloned_into` leaves the cgroup2 one out. Caller
@@ -129,7 +162,8 @@ int group_pids(const Group *g, pid_t **ret, size_t *ret_n);
 /* Sends `sig` to every process in the group and below, frozen meanwhile so that forks cannot escape it. Returns the
  * number signalled or a negative errno. */
 int group_signal(Group *g, int sig);
-/* cgroup.kill: everything in and below dies. The group must not be used for launches after this. */
+/* cgroup.kill, or where that is not there SIGKILL to each: everything in and below dies. The group must not be used for
+ * launches after this. */
 int group_kill(Group *g);
 
 /* Calls fn for each existing group directory directly below `path` (sorted by name). */

@@ -213,9 +213,13 @@ void group_release_fd(Group *g)
     g->dirfd = fd_close(g->dirfd);
 }
 
-char *group_events_path(const Group *g)
+int group_events_fd(const Group *g)
 {
-    return xasprintf("%s%s%s/cgroup.events", g->tree->dir[CG_UNIFIED], *group_path(g) ? "/" : "", group_path(g));
+    char text[128];
+    int fd = group_open_file(g, CG_UNIFIED, "cgroup.events", O_RDONLY);
+    if (fd >= 0)
+        (void)!read(fd, text, sizeof text);
+    return fd;
 }
 
 int group_procs_fds(const Group *g, bool cloned_into, int fds[static CG_N], Error *e)

@@ -195,7 +195,8 @@ static int signal_new(const Group *g, int sig, Pids *seen, int *signalled)
 
 int group_signal(Group *g, int sig)
 {
-    int frozen = freeze(g);
+    const bool freezes = g->tree->features.freeze;
+    int frozen = freezes ? freeze(g) : -EOPNOTSUPP;
     if (frozen == -ENOENT)
         return -ENOENT;
     Pids seen = {0};
@@ -205,7 +206,7 @@ int group_signal(Group *g, int sig)
         r = signal_new(g, sig, &seen, &signalled);
     free(seen.pid);
     /* Always thawed: a group that a dead daemon left frozen would never act on its signals. */
-    int thawed = thaw(g);
+    int thawed = freezes ? thaw(g) : 0;
     if (r < 0)
         return r;
     return thawed < 0 && thawed != -ENOENT ? thawed : signalled;
@@ -213,6 +214,11 @@ int group_signal(Group *g, int sig)
 
 int group_kill(Group *g)
 {
+    /* Who has SIGKILL pending forks no more: when a pass finds nobody new, all of them are on their way out. */
+    if (!g->tree->features.kill) {
+        int n = group_signal(g, SIGKILL);
+        return n < 0 ? n : 0;
+    }
     _cleanup_fd_ int fd = group_open_file(g, CG_UNIFIED, "cgroup.kill", O_WRONLY);
     if (fd < 0)
         return fd;

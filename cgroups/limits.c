@@ -125,22 +125,25 @@ static const char *refuses_memory(const CgroupTree *t, const GroupLimits *l, con
                : l->memory_swap_max != NONE ? "memory_swap_max"
                                             : "oom_group";
     }
-    if (h == CG_UNIFIED || !any)
-        return NULL;
-    if (l->memory_high != NONE) {
-        *why = "cgroup v1 has no memory.high: use memory_max, or boot with systemd.unified_cgroup_hierarchy=1";
+    const CgroupFeatures *f = &t->features;
+    if (l->memory_high != NONE && !f->memory_high) {
+        *why = h == CG_MEMORY
+                   ? "cgroup v1 has no memory.high: use memory_max, or boot with systemd.unified_cgroup_hierarchy=1"
+                   : "there is no memory.high here: use memory_max";
         return "memory_high";
     }
-    if (l->memory_swap_max != NONE && !t->memsw) {
+    if (l->memory_swap_max != NONE && !f->memory_swap) {
         *why = "swap is not accounted on this host: boot with swapaccount=1";
         return "memory_swap_max";
     }
-    if (l->memory_swap_max != NONE && l->memory_max == NONE) {
+    if (h == CG_MEMORY && l->memory_swap_max != NONE && l->memory_max == NONE) {
         *why = "cgroup v1 bounds memory and swap together: set memory_max too";
         return "memory_swap_max";
     }
-    if (l->oom_group) {
-        *why = "cgroup v1 has no memory.oom.group: leave it no, or boot with systemd.unified_cgroup_hierarchy=1";
+    if (l->oom_group && !f->memory_high) {
+        *why = h == CG_MEMORY
+                   ? "cgroup v1 has no memory.oom.group: leave it no, or boot with systemd.unified_cgroup_hierarchy=1"
+                   : "there is no memory.oom.group here: leave it no";
         return "oom_group";
     }
     return NULL;
@@ -191,6 +194,40 @@ const char *cgroup_tree_refuses(const CgroupTree *t, const GroupLimits *l, const
     return key;
 }
 
+const char *group_limits_first(const GroupLimits *l)
+{
+    return l->cpu_max != NONE           ? "cpu_max"
+           : l->cpu_weight              ? "cpu_weight"
+           : l->cpus                    ? "cpus"
+           : l->memory_max != NONE      ? "memory_max"
+           : l->memory_high != NONE     ? "memory_high"
+           : l->memory_swap_max != NONE ? "memory_swap_max"
+           : l->oom_group               ? "oom_group"
+           : l->pids_max != NONE        ? "pids_max"
+                                        : NULL;
+}
+
+void group_limits_clear(GroupLimits *l, const char *key)
+{
+    const GroupLimits none = GROUP_LIMITS_NONE;
+    if (str_equal(key, "cpu_max"))
+        l->cpu_max = none.cpu_max;
+    else if (str_equal(key, "cpu_weight"))
+        l->cpu_weight = none.cpu_weight;
+    else if (str_equal(key, "cpus"))
+        l->cpus = none.cpus;
+    else if (str_equal(key, "memory_max"))
+        l->memory_max = none.memory_max;
+    else if (str_equal(key, "memory_high"))
+        l->memory_high = none.memory_high;
+    else if (str_equal(key, "memory_swap_max"))
+        l->memory_swap_max = none.memory_swap_max;
+    else if (str_equal(key, "oom_group"))
+        l->oom_group = none.oom_group;
+    else
+        l->pids_max = none.pids_max;
+}
+
 /* --- writing -------------------------------------------------------------------------------------------------------
  */
 
@@ -200,6 +237,7 @@ static int write_read(const Group *g, Hierarchy h, const char *file, const char 
 {
     _cleanup_fd_ int fd = group_open_file(g, h, file, O_RDWR);
     const char *dir = g->tree->dir[h];
+    got[0] = '\0';
     if (fd < 0)
         return error_errno(e, fd, "cannot open %s/%s/%s", dir, group_path(g), file);
     if (write(fd, value, strlen(value)) < 0) {
@@ -258,7 +296,7 @@ static int set_bytes(const Group *g, Hierarchy h, const char *file, uint64_t val
 
 static int set_memory_v1(const Group *g, const GroupLimits *l, Error *e)
 {
-    bool swap = g->tree->memsw && (l->memory_swap_max != NONE || !g->fresh);
+    bool swap = g->tree->features.memory_swap && (l->memory_swap_max != NONE || !g->fresh);
     if (l->memory_max == NONE && g->fresh)
         return 0;
     /* memsw may never be below limit_in_bytes: out of the way first where an older value could be. */
@@ -276,13 +314,13 @@ static int set_memory_v2(const Group *g, const GroupLimits *l, Error *e)
     int r = 0;
     if (l->memory_max != NONE || !g->fresh)
         r = set_bytes(g, CG_UNIFIED, "memory.max", l->memory_max, e);
-    if (r >= 0 && (l->memory_high != NONE || !g->fresh))
+    /* What is not there was refused if it was asked for. */
+    const CgroupFeatures *f = &g->tree->features;
+    if (r >= 0 && f->memory_high && (l->memory_high != NONE || !g->fresh))
         r = set_bytes(g, CG_UNIFIED, "memory.high", l->memory_high, e);
-    /* Absent where the kernel was built without swap: then only a wanted limit is an error. */
-    bool swap = !g->fresh && group_read_file(g, CG_UNIFIED, "memory.swap.max", (char[32]){0}, 32) >= 0;
-    if (r >= 0 && (l->memory_swap_max != NONE || swap))
+    if (r >= 0 && f->memory_swap && (l->memory_swap_max != NONE || !g->fresh))
         r = set_bytes(g, CG_UNIFIED, "memory.swap.max", l->memory_swap_max, e);
-    if (r >= 0 && (l->oom_group || !g->fresh))
+    if (r >= 0 && f->memory_high && (l->oom_group || !g->fresh))
         r = set_text(g, CG_UNIFIED, "memory.oom.group", l->oom_group ? "1" : "0", e);
     return r;
 }

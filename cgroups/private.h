@@ -52,10 +52,9 @@ struct CgroupTree {
     int fd[CG_N];        /* O_DIRECTORY descriptors of the root; cpuset's only once a group wants it */
     unsigned unified;    /* controllers that cgroup2 carries and that we may hand down */
     bool moved;          /* this process sits in the leaf "daemon" of the root */
-    bool clone_into;
-    bool memsw;    /* v1 memory accounts swap */
-    bool recorded; /* a dead daemon's: to be cleared and removed, gets no new groups */
-    bool held;     /* the root is of another maker and has the leaf "holder" */
+    bool recorded;       /* a dead daemon's: to be cleared and removed, gets no new groups */
+    bool held;           /* the root is of another maker and has the leaf "holder" */
+    CgroupFeatures features;
 };
 
 /* tree.c's inner constructor: the host is a parameter. */
@@ -68,6 +67,14 @@ static inline bool tree_has_v1(const CgroupTree *t, Hierarchy h)
 {
     return h != CG_UNIFIED && t->mount[h];
 }
+/* --- features.c --- */
+/* Whether hierarchy h may be used: its controller is not forbidden. */
+bool feature_allows(Hierarchy h);
+/* -EOPNOTSUPP when no tree may be used. */
+int features_check(Error *e);
+/* Fills in t->features: what the opened root has. The files only where `t` is recorded. */
+void features_probe(CgroupTree *t);
+
 /* What to do about a failed mkdir or write in cgroupfs, as a clause; never NULL. */
 const char *tree_advice(int code);
 

@@ -75,7 +75,8 @@ static void read_marks(const Group *g, GroupStats *s)
 {
     int m = tree_carrier(g->tree, CG_MEMORY);
     bool v1 = m == CG_MEMORY;
-    s->memory_peak = value(g, m, v1 ? "memory.max_usage_in_bytes" : "memory.peak");
+    if (g->tree->features.memory_peak)
+        s->memory_peak = value(g, m, v1 ? "memory.max_usage_in_bytes" : "memory.peak");
     s->memory_oom_kills = keyed(g, m, v1 ? "memory.oom_control" : "memory.events", "oom_kill");
 }
 

@@ -1,4 +1,4 @@
-/* The instance's root in every hierarchy: made or found, probed, removed.
+/* The instance's root in every hierarchy: made, found again, removed.
  *
  * A root of ours is `NAME` below the own cgroup, so that nothing beside or above us is ever written to but the own
  * cgroup's subtree_control (delegate.c), which a cgroup2 tree cannot do without. The v1 cpuset root comes only when a
@@ -9,12 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -80,14 +76,24 @@ static char *outside_of_leaf(const char *own, const char *root_name, bool *ret_i
     return xstrndup(own, inside ? n - m : n);
 }
 
+/* The controllers that cgroup2 carries and that we may use. */
+static unsigned unified_allowed(const CgroupHost *host)
+{
+    unsigned mask = 0;
+    for (int h = 0; h < CG_N; h++)
+        if (feature_allows((Hierarchy)h))
+            mask |= host->unified & (1u << h);
+    return mask;
+}
+
 static CgroupTree *tree_new(const CgroupHost *host, const char *name)
 {
     CgroupTree *t = new0(CgroupTree);
     t->name = xstrdup(name);
-    t->unified = host->unified;
+    t->unified = unified_allowed(host);
     for (int h = 0; h < CG_N; h++) {
         t->fd[h] = -EBADF;
-        if (!host->h[h].mount)
+        if (!host->h[h].mount || !feature_allows((Hierarchy)h))
             continue;
         _cleanup_(freep) char *own =
             h == CG_UNIFIED ? outside_of_leaf(host->h[h].own, name, &t->moved) : xstrdup(host->h[h].own);
@@ -117,38 +123,6 @@ static int root_open(CgroupTree *t, Hierarchy h, bool *ret_made, Error *e)
     return 0;
 }
 
-/* A child that CLONE_INTO_CGROUP put into `dirfd` and that had nothing to do but to live: 1 it did, 0 it was killed at
- * birth, or the negative errno of clone3. No exit signal: nobody else's SIGCHLD handling shall see it. */
-static int clone_probe(int dirfd)
-{
-    struct clone_args args = {.flags = CLONE_INTO_CGROUP, .cgroup = (uint64_t)dirfd};
-    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
-    if (pid < 0)
-        return -errno;
-    if (pid == 0)
-        _exit(42);
-    int status;
-    while (waitpid(pid, &status, __WALL) < 0)
-        if (errno != EINTR)
-            return -errno;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 42;
-}
-
-/* After a cgroup.kill of the cgroup a parent sits in, each CLONE_INTO_CGROUP of it gives a dead child (6.1 to 6.18
- * alike), and sandboxes refuse the flag: only trying tells. */
-static bool clone_into_works(const CgroupTree *t)
-{
-    char name[48];
-    snprintf(name, sizeof name, "probe-%d", getpid());
-    int root = t->fd[CG_UNIFIED];
-    if (mkdirat(root, name, 0755) < 0)
-        return false;
-    _cleanup_fd_ int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool works = fd >= 0 && clone_probe(fd) == 1;
-    unlinkat(root, name, AT_REMOVEDIR);
-    return works;
-}
-
 static int name_check(const char *name, Error *e)
 {
     if (!*name || *name == '.' || strchr(name, '/') || strlen(name) > 200)
@@ -174,9 +148,7 @@ int tree_open_host(const CgroupHost *host, const char *root_name, CgroupTree **r
                 rmdir(t->dir[h]);
         return r;
     }
-    if (tree_has_v1(t, CG_MEMORY))
-        t->memsw = faccessat(t->fd[CG_MEMORY], "memory.memsw.limit_in_bytes", F_OK, 0) == 0;
-    t->clone_into = clone_into_works(t);
+    features_probe(t);
     *ret = TAKE_PTR(t);
     return 0;
 }
@@ -195,7 +167,7 @@ int tree_open_host_at(const CgroupHost *host, const char *path, pid_t holder, Cg
     t->root_path = xstrdup(path);
     t->mount[CG_UNIFIED] = xstrdup(host->h[CG_UNIFIED].mount);
     t->own_dir[CG_UNIFIED] = xstrdup(t->dir[CG_UNIFIED]);
-    t->unified = host->unified;
+    t->unified = unified_allowed(host);
     t->held = true;
     t->fd[CG_UNIFIED] = open(t->dir[CG_UNIFIED], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (t->fd[CG_UNIFIED] < 0)
@@ -203,7 +175,7 @@ int tree_open_host_at(const CgroupHost *host, const char *path, pid_t holder, Cg
     int r = delegate_take_held(t, holder, e);
     if (r < 0)
         return r;
-    t->clone_into = clone_into_works(t);
+    features_probe(t);
     *ret = TAKE_PTR(t);
     return 0;
 }
@@ -211,7 +183,10 @@ int tree_open_host_at(const CgroupHost *host, const char *path, pid_t holder, Cg
 int cgroup_tree_open_at(const char *path, pid_t holder, CgroupTree **ret, Error *e)
 {
     _cleanup_(cgroup_host_freep) CgroupHost *host = NULL;
-    int r = cgroup_host_discover(&host, e);
+    int r = features_check(e);
+    if (r != 0)
+        return r;
+    r = cgroup_host_discover(&host, e);
     return r < 0 ? r : tree_open_host_at(host, path, holder, ret, e);
 }
 
@@ -232,7 +207,10 @@ pid_t cgroup_holder(const char *path)
 int cgroup_tree_open(const char *root_name, CgroupTree **ret, Error *e)
 {
     _cleanup_(cgroup_host_freep) CgroupHost *host = NULL;
-    int r = cgroup_host_discover(&host, e);
+    int r = features_check(e);
+    if (r != 0)
+        return r;
+    r = cgroup_host_discover(&host, e);
     return r < 0 ? r : tree_open_host(host, root_name, ret, e);
 }
 
@@ -281,6 +259,7 @@ int cgroup_tree_recorded(const char *record, CgroupTree **ret, Error *e)
     const char *slash = strrchr(t->root_path, '/');
     t->name = xstrdup(slash + 1);
     t->recorded = true;
+    features_probe(t);
     *ret = TAKE_PTR(t);
     return 0;
 }
@@ -318,11 +297,6 @@ const char *cgroup_tree_root(const CgroupTree *t)
 const char *cgroup_tree_root_path(const CgroupTree *t)
 {
     return t->root_path;
-}
-
-bool cgroup_tree_clone_into(const CgroupTree *t)
-{
-    return t->clone_into;
 }
 
 unsigned cgroup_tree_level(const CgroupTree *t)

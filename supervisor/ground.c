@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "supervisor/open.h"
 #include "supervisor/plan/bounds.h"
+#include "supervisor/probe.h"
 #include "supervisor/run/box.h"
 
 #define LEEWAY_USEC   (15 * USEC_PER_SEC) /* for what is done besides the modules' teardowns */
@@ -114,10 +115,9 @@ int ground_open(Host *h, Error *e)
         r = clear_old_tree(h, e);
     if (r >= 0)
         r = open_tree(h, e);
+    probe_tree(&h->features, h->ctx.tree, e);
     if (r >= 0 || h->ctx.tree || h->policy->supervisor.cgroups != PART_OPTIONAL)
         return r;
-    log_warning("event=no-cgroups reason=\"%s\": no limits, nothing is counted, processes are held by session and mark",
-                error_message(e));
     *e = (Error){0};
     h->scope = scope_close(h->scope);
     return box_adopt_orphans(&h->ctx, &h->orphans, e);
@@ -144,5 +144,29 @@ void ground_close(Host *h, bool clean)
     h->ctx.tree = clean ? host_remove_tree(h->ctx.tree) : cgroup_tree_close(h->ctx.tree);
     h->scope = scope_close(h->scope);
     if (clean && directory)
+        wait_put_away(directory);
+}
+
+void ground_survey(const char *instance, Features *f)
+{
+    const ScopeConfig config = {.instance = instance, .stop_usec = PUT_AWAY_USEC};
+    _cleanup_(freep) char *name = xasprintf("bulkhead-%s", instance), *directory = NULL;
+    Scope *scope = NULL;
+    CgroupTree *tree = NULL;
+    Error e = {0};
+    int r = scope_possible() && cgroup_all_unified() ? scope_open(&config, &scope, &e) : -ENXIO;
+    if (r == -ENXIO) {
+        e = (Error){0};
+        (void)cgroup_tree_open(name, &tree, &e);
+    } else if (r == 0) {
+        r = cgroup_tree_open_at(scope->path, scope->holder.pid, &tree, &e);
+        directory = r == 0 ? xstrdup(cgroup_tree_root(tree)) : NULL;
+    }
+    probe_tree(f, tree, &e);
+    if (tree && cgroup_tree_remove(tree, &e) < 0)
+        log_warning("event=cleanup-failed reason=\"%s\"", error_message(&e));
+    cgroup_tree_close(tree);
+    scope_close(scope);
+    if (directory)
         wait_put_away(directory);
 }

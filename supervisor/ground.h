@@ -15,3 +15,5 @@
 int ground_open(Host *h, Error *e);
 /* Gives it back: removed if `clean`, and a scope is waited for until systemd has put it away; else left as it is. */
 void ground_close(Host *h, bool clean);
+/* Notes what a tree has here, in the place where a daemon's would stand; made for that and taken away again. */
+void ground_survey(const char *instance, Features *f);

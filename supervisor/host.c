@@ -300,6 +300,7 @@ Host *host_new(const HostOptions *options, int *ret_exit)
 {
     Host *h = new0(Host);
     h->options = *options;
+    h->features = *options->features;
     h->instance = INSTANCE_NULL;
     h->journal = journal_new();
     h->started = now_monotonic();
@@ -312,6 +313,13 @@ Host *host_new(const HostOptions *options, int *ret_exit)
         .logs_dir = -EBADF,
         .null_fd = -EBADF,
         .mounts = {.fd = -EBADF},
+        .can =
+            {
+                .clone3 = !feature_absent(options->features, FEATURE_CLONE3),
+                .close_range = !feature_absent(options->features, FEATURE_CLOSE_RANGE),
+                .proc_children = !feature_absent(options->features, FEATURE_PROC_CHILDREN),
+                .ptrace = !feature_absent(options->features, FEATURE_PTRACE),
+            },
         .hooks = &run_hooks,
         .host = h,
     };

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "supervisor/control/control.h"
+#include "supervisor/features.h"
 #include "supervisor/instance.h"
 #include "supervisor/plan/graph.h"
 #include "supervisor/plan/schedule.h"
@@ -23,6 +24,7 @@
 typedef struct HostOptions {
     const char *instance;
     const char *config_dir;
+    const Features *features;          /* what is known already: system calls, and what is forced to be absent */
     const char *btf_path, *bpffs_path; /* where to look for BTF and bpffs; NULL = the kernel's own places */
 } HostOptions;
 
@@ -38,6 +40,7 @@ typedef struct Waiter {
 
 typedef struct Host {
     HostOptions options;
+    Features features;
     Instance instance;
     Policy *policy;
     Graph *graph;

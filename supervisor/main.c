@@ -5,10 +5,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/str.h"
 #include "supervisor/holder.h"
 #include "supervisor/host.h"
 #include "supervisor/options.h"
+#include "supervisor/probe.h"
 #include "supervisor/run/spawn.h"
 
 /* Signals that a careless parent ignores would be ignored by every module. By the raw call, because the C library hides
@@ -32,8 +34,22 @@ int main(int argc, char **argv)
         fputs(help ? help : "bulkheadd " BULKHEAD_VERSION "\n", stdout);
         return EXIT_DONE;
     }
+    Features features = {0};
+    Error e = {0};
+    if (o.without && features_without(&features, o.without, &e) < 0) {
+        fprintf(stderr, "bulkheadd: %s\n", error_message(&e));
+        return EXIT_USAGE;
+    }
+    if (o.features)
+        return probe_print_all(&features, o.host.btf_path, o.host.bpffs_path);
+    probe_calls(&features);
+    probe_tell_rooms(&features);
+    o.host.features = &features;
     /* What a careless parent left open is not for modules. */
-    (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    if (feature_absent(&features, FEATURE_CLOSE_RANGE))
+        fd_cloexec_from(3);
+    else
+        (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
     reset_signals();
     spawn_reserve();
     int code;

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "supervisor/ground.h"
 #include "supervisor/plan/budget.h"
+#include "supervisor/probe.h"
 #include "supervisor/report.h"
 #include "supervisor/run/start.h"
 #include "supervisor/run/view.h"
@@ -46,67 +47,49 @@ static int open_policy(Host *h)
     return 0;
 }
 
-/* Without a cgroup tree no limit of it can hold; the first that is asked for. */
-static const char *refused_without_cgroups(const GroupLimits *l, const char **ret_why)
-{
-    *ret_why = "cannot hold: this host has no writable cgroup tree (take it out, or make the tree writable)";
-    return l->cpu_max != UINT64_MAX           ? "cpu_max"
-           : l->cpu_weight                    ? "cpu_weight"
-           : l->cpus                          ? "cpus"
-           : l->memory_max != UINT64_MAX      ? "memory_max"
-           : l->memory_high != UINT64_MAX     ? "memory_high"
-           : l->memory_swap_max != UINT64_MAX ? "memory_swap_max"
-           : l->oom_group                     ? "oom_group"
-           : l->pids_max != UINT64_MAX        ? "pids_max"
-                                              : NULL;
-}
-
-/* Takes one limit out again, so that the next one that is refused can be asked for. */
-static void clear_limit(GroupLimits *l, const char *key)
-{
-    const GroupLimits none = GROUP_LIMITS_NONE;
-    if (str_equal(key, "cpu_max"))
-        l->cpu_max = none.cpu_max;
-    else if (str_equal(key, "cpu_weight"))
-        l->cpu_weight = none.cpu_weight;
-    else if (str_equal(key, "cpus"))
-        l->cpus = none.cpus;
-    else if (str_equal(key, "memory_max"))
-        l->memory_max = none.memory_max;
-    else if (str_equal(key, "memory_high"))
-        l->memory_high = none.memory_high;
-    else if (str_equal(key, "memory_swap_max"))
-        l->memory_swap_max = none.memory_swap_max;
-    else if (str_equal(key, "oom_group"))
-        l->oom_group = none.oom_group;
-    else
-        l->pids_max = none.pids_max;
-}
+#define REFUSED_WITHOUT_CGROUPS \
+    "cannot hold: this host has no writable cgroup tree (take it out, or make the tree writable)"
 
 static void complain_of_limits(const Host *h, const ModulePolicy *p, Complaints *complaints)
 {
     GroupLimits limits = generation_limits(&p->limits);
     for (;;) {
-        const char *why = NULL, *file;
+        const char *why = REFUSED_WITHOUT_CGROUPS, *file;
         unsigned line;
-        const char *key =
-            h->ctx.tree ? cgroup_tree_refuses(h->ctx.tree, &limits, &why) : refused_without_cgroups(&limits, &why);
+        const char *key = h->ctx.tree ? cgroup_tree_refuses(h->ctx.tree, &limits, &why) : group_limits_first(&limits);
         if (!key)
             return;
         char full[64];
         snprintf(full, sizeof full, "limits.%s", key);
         policy_origin(p, full, &file, &line);
         complaints_add(complaints, file, line, full, "%s", why);
-        clear_limit(&limits, key);
+        group_limits_clear(&limits, key);
     }
+}
+
+static void complain_of_profile(const Host *h, const ModulePolicy *p, Complaints *complaints)
+{
+    const Features *f = &h->features;
+    const bool none = feature_absent(f, FEATURE_SECCOMP);
+    const char *file, *key = none ? "sandbox.profile" : "sandbox.on_violation";
+    unsigned line;
+    bool logs = p->sandbox.on_violation == VIOLATION_LOG;
+    if (!p->sandbox.filter || (!none && !(logs && feature_absent(f, FEATURE_SECCOMP_LOG))))
+        return;
+    policy_origin(p, key, &file, &line);
+    complaints_add(complaints, file, line, key, "cannot hold: %s (%s)",
+                   none ? "this kernel has no seccomp filters" : "this kernel has no seccomp action that only logs",
+                   none ? "take the profile out" : "use kill or errno");
 }
 
 /* Limits that this host cannot hold are refused by name, all at once, before anything is started. */
 static int check_limits(const Host *h)
 {
     _cleanup_complaints_ Complaints complaints = {0};
-    for (size_t i = 0; i < h->n_modules; i++)
+    for (size_t i = 0; i < h->n_modules; i++) {
         complain_of_limits(h, h->policy->modules[i], &complaints);
+        complain_of_profile(h, h->policy->modules[i], &complaints);
+    }
     complaints_sort(&complaints);
     return complaints.n ? complain(&complaints) : 0;
 }
@@ -141,6 +124,36 @@ static void make_modules(Host *h)
     }
 }
 
+/* Of what the programs need, the first that must not be used. */
+static FeatureId first_absent_bpf(const Features *f)
+{
+    for (FeatureId i = FEATURE_BTF; i <= FEATURE_BPF_CONNECTIONS; i++)
+        if (feature_absent(f, i))
+            return i;
+    return FEATURE_N;
+}
+
+/* All at once, which tells as well as trying one by one that all of them are there. Else each is tried, and what works
+ * goes without the rest. */
+static int load_programs(Host *h, KernelConfig *config, Error *e)
+{
+    Features *f = &h->features;
+    bool optional = h->policy->supervisor.bpf == PART_OPTIONAL;
+    FeatureId absent = first_absent_bpf(f);
+    int r = absent == FEATURE_N ? kernel_open(config, &h->ctx.kernel, e) : feature_refuse(f, absent, e);
+    if (r < 0 && optional) {
+        probe_kernel(f, config->btf_path, config->bpffs_path, config->instance);
+        config->without = probe_kernel_without(f);
+        *e = (Error){0};
+        if (feature_absent(f, FEATURE_BPF_CONTROL))
+            return 0;
+        r = kernel_open(config, &h->ctx.kernel, e);
+    }
+    if (r == 0)
+        probe_kernel_loaded(f, config->without);
+    return r;
+}
+
 static int open_kernel(Host *h, const Group *modules, Error *e)
 {
     unsigned purged = 0;
@@ -157,16 +170,7 @@ static int open_kernel(Host *h, const Group *modules, Error *e)
         .btf_path = h->options.btf_path,
         .bpffs_path = h->options.bpffs_path,
     };
-    if (r == 0)
-        r = kernel_open(&config, &h->ctx.kernel, e);
-    if (r < 0 && h->policy->supervisor.bpf == PART_OPTIONAL) {
-        log_warning(
-            "event=no-bpf reason=\"%s\": work is not counted, no drain, out-of-memory and denied calls are not named",
-            error_message(e));
-        *e = (Error){0};
-        return 0;
-    }
-    return r;
+    return r < 0 ? r : load_programs(h, &config, e);
 }
 
 static int open_in_tree(Host *h, Error *e)
@@ -184,6 +188,19 @@ static int open_in_tree(Host *h, Error *e)
     return r;
 }
 
+/* Where there is a cgroup tree the view keeps modules from undoing their limits in it: no tree, no need. */
+static int open_view(Host *h, Error *e)
+{
+    Features *f = &h->features;
+    int r = feature_absent(f, FEATURE_MOUNT_VIEW) ? feature_refuse(f, FEATURE_MOUNT_VIEW, e)
+                                                  : view_open(h->instance.notify_path, &h->ctx.view, &h->ctx.root, e);
+    feature_note(f, FEATURE_MOUNT_VIEW, r == 0, r == 0 ? NULL : error_message(e));
+    if (r == 0 || h->ctx.tree)
+        return r;
+    *e = (Error){0};
+    return 0;
+}
+
 static int open_kernel_parts(Host *h, Error *e)
 {
     int r = h->ctx.tree ? open_in_tree(h, e) : 0;
@@ -192,7 +209,7 @@ static int open_kernel_parts(Host *h, Error *e)
             e, -ENOTSUP,
             "without cgroups there is nothing bpf could count by (bpf = optional in [supervisor] goes without)");
     if (r == 0)
-        r = view_open(h->instance.notify_path, &h->ctx.view, &h->ctx.root, e);
+        r = open_view(h, e);
     if (r == 0 && (h->ctx.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY)) < 0)
         r = error_errno(e, -errno, "cannot open /dev/null");
     return r;
@@ -221,6 +238,10 @@ int open_host(Host *h)
         fprintf(stderr, "bulkheadd: must be run as root\n");
         return EXIT_FAILED;
     }
+    if (feature_absent(&h->features, FEATURE_PIDFD)) {
+        (void)feature_refuse(&h->features, FEATURE_PIDFD, &e);
+        return fail(&e);
+    }
     int code = open_policy(h);
     if (code)
         return code;
@@ -236,5 +257,8 @@ int open_host(Host *h)
     code = check_limits(h);
     if (code)
         return code;
-    return open_kernel_parts(h, &e) < 0 || host_watch_kernel(h, &e) < 0 || open_face(h, &e) < 0 ? fail(&e) : 0;
+    if (open_kernel_parts(h, &e) < 0 || host_watch_kernel(h, &e) < 0 || open_face(h, &e) < 0)
+        return fail(&e);
+    features_log(&h->features);
+    return 0;
 }

@@ -16,10 +16,12 @@
 const DaemonOption daemon_options[] = {
     OPTION("instance", host.instance, "NAME", "which one this is (default: default); several run side by side"),
     OPTION("config", host.config_dir, "DIR", "bulkhead.ini, modules.d/*.ini, profiles/*.ini (default: /etc/bulkhead)"),
+    OPTION("features", features, NULL, "print what this kernel offers and what each absence costs, as JSON"),
     OPTION("version", version, NULL, "print the version"),
     OPTION("help", help, NULL, "print help"),
     OPTION("btf", host.btf_path, "FILE", NULL), /* a kernel without BTF */
     OPTION("bpffs", host.bpffs_path, "DIR", NULL), /* a host without bpffs */
+    OPTION("without", without, "FEATURE,…", NULL), /* a kernel without them */
 };
 /* clang-format on */
 const size_t daemon_options_n = ELEMENTS(daemon_options);

@@ -7,7 +7,8 @@
 
 typedef struct DaemonOptions {
     HostOptions host;
-    bool version, help;
+    const char *without;
+    bool features, version, help;
 } DaemonOptions;
 
 typedef struct DaemonOption {

@@ -61,8 +61,8 @@ const char *report_health(const Host *h, char **ret_reason)
 static json_t *work_json(const Module *m)
 {
     struct work_entry w;
-    if (!m->policy->work.track_connections || !m->ctx->kernel || !m->group ||
-        kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
+    if (!m->policy->work.track_connections || !m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) ||
+        !m->group || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
         return json_null();
     const struct work_counters *c = &w.connections;
     return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "started", (json_int_t)c->started, "completed",

@@ -27,8 +27,15 @@ typedef struct RunHooks {
                   json_t *detail);
 } RunHooks;
 
+/* What starting and finding processes may use of the kernel; the host tells. */
+typedef struct RunFeatures {
+    bool clone3, close_range;   /* else clone(2), and children that begin as a plain copy */
+    bool proc_children, ptrace; /* see box.h; they matter where there are no cgroups */
+} RunFeatures;
+
 typedef struct RunContext {
     sd_event *event;
+    RunFeatures can;
     const char *instance;
     CgroupTree *tree;                      /* NULL where cgroups = optional and the host has none: see box.h */
     Kernel *kernel;                        /* NULL where bpf = optional and the kernel has none */

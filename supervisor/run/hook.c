@@ -159,6 +159,9 @@ static int make_box(Hook *h, Error *e)
     GroupLimits limits = GROUP_LIMITS_NONE;
     limits.memory_max = MIN2(m->policy->limits.memory_max, HOOK_MEMORY_MAX);
     limits.pids_max = HOOK_PIDS_MAX;
+    /* Ours, not the policy's: what this host cannot hold is done without. */
+    for (const char *key; m->ctx->tree && (key = cgroup_tree_refuses(m->ctx->tree, &limits, NULL));)
+        group_limits_clear(&limits, key);
     return box_new(m->ctx, path, &limits, &h->box, e);
 }
 

@@ -15,8 +15,8 @@
  * for that one's time slice, one after the other (a thousand starts beside two busy CPUs: 6.5 s, so 2.9 s);
  *   - a child that changes its user makes the shared memory undumpable, so that user cannot trace it; spawn() mends it.
  * Where a network or FUSE file system is mounted, whose server may be dead, a program or working_dir on it would hold
- * up the daemon: there (mounts.h), for probes, which run no program, and where the machine code below does not fit, the
- * child is a plain copy. */
+ * up the daemon: there (mounts.h), for probes, which run no program, without close_range, and where the machine code
+ * below does not fit, the child is a plain copy. */
 #include "supervisor/run/spawn.h"
 
 #include <errno.h>
@@ -192,12 +192,15 @@ static void take_back(int null_fd)
 
 #if defined(__x86_64__) && !defined(BULKHEAD_SANITIZED)
 #define CAN_SHARE true
-/* clone3 for a child with a stack of its own: it must not return into this function's frame, so it calls child_main
- * right there. Registers go through the call unchanged. */
-static long clone_shared(const struct clone_args *args, const ChildPlan *plan)
+/* clone3, or the clone of before, for a child with a stack of its own: it must not return into this function's frame,
+ * so it calls child_main right there. Registers go through the call unchanged. */
+static long clone_shared(bool clone3, const struct clone_args *args, const ChildPlan *plan)
 {
     register void (*start)(const ChildPlan *) __asm__("r12") = child_main;
     register const ChildPlan *argument __asm__("r13") = plan;
+    /* clone(flags and signal, top of the stack, where the pidfd goes) */
+    uint64_t first = clone3 ? (uint64_t)(uintptr_t)args : args->flags | args->exit_signal;
+    uint64_t second = clone3 ? sizeof *args : args->stack + args->stack_size;
     long r;
     __asm__ volatile("syscall\n\t"
                      "test %%rax, %%rax\n\t"
@@ -208,37 +211,43 @@ static long clone_shared(const struct clone_args *args, const ChildPlan *plan)
                      "hlt\n"
                      "1:"
                      : "=a"(r)
-                     : "a"(SYS_clone3), "D"(args), "S"(sizeof *args), "r"(start), "r"(argument)
+                     : "a"(clone3 ? SYS_clone3 : SYS_clone), "D"(first), "S"(second), "d"(args->pidfd), "r"(start),
+                       "r"(argument)
                      : "rcx", "r11", "memory");
     return r;
 }
 #else
 #define CAN_SHARE false
-static long clone_shared(const struct clone_args *args, const ChildPlan *plan)
+static long clone_shared(bool clone3, const struct clone_args *args, const ChildPlan *plan)
 {
-    (void)args, (void)plan;
+    (void)clone3, (void)args, (void)plan;
     return -ENOSYS;
 }
 #endif
 
 /* The child's pid, or a negative errno. */
-static pid_t clone_child(const Box *box, bool into, const ChildPlan *plan, int *ret_pidfd)
+static pid_t clone_child(const SpawnRequest *q, bool into, const ChildPlan *plan, int *ret_pidfd)
 {
+    const bool clone3 = q->module->ctx->can.clone3;
     /* One is enough: the daemon runs again only when the child has left it. */
     static char stack[64 * 1024] __attribute__((aligned(16)));
     struct clone_args args = {
-        .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (into ? CLONE_INTO_CGROUP : 0),
+        .flags = CLONE_PIDFD | (into ? CLONE_INTO_CGROUP : 0),
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
         .exit_signal = SIGCHLD,
-        .cgroup = into ? (uint64_t)group_dirfd(box_group(box)) : 0,
+        .cgroup = into ? (uint64_t)group_dirfd(box_group(q->box)) : 0,
     };
+    /* Without it nothing changes: the daemon has no signal handlers, and exec would reset them. */
+    if (clone3)
+        args.flags |= CLONE_CLEAR_SIGHAND;
     if (plan->own_fds) {
         args.flags |= CLONE_VM | CLONE_VFORK | CLONE_FILES;
         args.stack = (uint64_t)(uintptr_t)stack;
         args.stack_size = sizeof stack;
-        return (pid_t)clone_shared(&args, plan);
+        return (pid_t)clone_shared(clone3, &args, plan);
     }
-    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    pid_t pid = (pid_t)(clone3 ? syscall(SYS_clone3, &args, sizeof args)
+                               : syscall(SYS_clone, args.flags | args.exit_signal, NULL, ret_pidfd, NULL, NULL));
     if (pid == 0)
         child_main(plan);
     return pid < 0 ? -errno : pid;
@@ -253,7 +262,7 @@ static pid_t clone_lending(const SpawnRequest *r, bool into, ChildPlan *plan, in
         plan->cpus = &own_cpus;
         stay_here();
     }
-    pid_t pid = lend_all(plan) ? clone_child(r->box, into, plan, ret_pidfd) : -EMFILE;
+    pid_t pid = lend_all(plan) ? clone_child(r, into, plan, ret_pidfd) : -EMFILE;
     take_back(null_fd);
     if (pin)
         (void)sched_setaffinity(0, sizeof own_cpus, &own_cpus);
@@ -300,7 +309,7 @@ int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
     ChildPlan plan;
     fill(r, &plan);
     CgroupTree *tree = r->module->ctx->tree;
-    bool into = tree && cgroup_tree_clone_into(tree);
+    bool into = tree && cgroup_tree_features(tree)->clone_into;
     int code = tree ? group_procs_fds(box_group(r->box), into, plan.procs, e) : 0;
     if (code < 0) {
         error_stage(e, "cgroup");
@@ -315,8 +324,9 @@ int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
     }
     plan.report = pipe_fds[1];
     int pidfd = -EBADF;
-    bool share = CAN_SHARE && slots_reserved && !r->probe && !mounts_may_hang(&r->module->ctx->mounts);
-    pid_t pid = share ? clone_lending(r, into, &plan, &pidfd) : clone_child(r->box, into, &plan, &pidfd);
+    bool share = CAN_SHARE && slots_reserved && r->module->ctx->can.close_range && !r->probe &&
+                 !mounts_may_hang(&r->module->ctx->mounts);
+    pid_t pid = share ? clone_lending(r, into, &plan, &pidfd) : clone_child(r, into, &plan, &pidfd);
     code = pid < 0 ? (int)pid : 0;
     if (into)
         group_release_fd(box_group(r->box)); /* or every running module would keep one open */

@@ -197,7 +197,8 @@ static bool now_running(Generation *g)
 static void await_ready(Generation *g)
 {
     const Ready *r = &g->module->policy->ready;
-    bool by_kernel = r->kind == READY_TCP && g->module->ctx->kernel;
+    bool by_kernel =
+        r->kind == READY_TCP && g->module->ctx->kernel && kernel_has(g->module->ctx->kernel, KERNEL_CONNECTIONS);
     if (by_kernel || r->kind == READY_NOTIFY || r->kind == READY_FD)
         return;
     Error e = {0};

@@ -105,6 +105,18 @@ static int hide_runtime(const char *notify_path, Error *e)
     return r < 0 ? error_errno(e, r, "cannot make %s read-only", RUN_DIR) : 0;
 }
 
+/* A place to try hiding it where no instance has made one. */
+static int make_example(const char **notify_path, Error *e)
+{
+    if (*notify_path)
+        return 0;
+    *notify_path = RUN_DIR "/example/notify";
+    if (mount("bulkhead", "/run", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=64k") < 0)
+        return error_errno(e, -errno, "cannot cover /run");
+    _cleanup_fd_ int dir = dir_make(*notify_path, 0711);
+    return dir < 0 ? error_errno(e, dir, "cannot make %s", *notify_path) : 0;
+}
+
 static int build(const char *notify_path, Error *e)
 {
     if (unshare(CLONE_NEWNS) < 0)
@@ -119,6 +131,8 @@ static int build(const char *notify_path, Error *e)
         r = bind_readonly("/proc/sys/kernel", e);
     if (r == 0)
         r = bind_readonly("/proc/sysrq-trigger", e);
+    if (r == 0)
+        r = make_example(&notify_path, e);
     if (r == 0)
         r = hide_runtime(notify_path, e);
     return r;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 
-/* `notify_path` is the directory that stays reachable under its own name. Returns O_PATH-like descriptors of the
- * namespace and of its root directory (the daemon's own root, also in a chroot). */
+/* `notify_path` is the directory that stays reachable under its own name; NULL: only to see whether it can be done.
+ * Returns O_PATH-like descriptors of the namespace and of its root directory (the daemon's own root, also in a chroot).
+ */
 int view_open(const char *notify_path, int *ret_view, int *ret_root, Error *e);

@@ -1,12 +1,11 @@
 /* See teardown.h. Every wait has a bound: the drain its hard limit, the stop signal stop_timeout, the kill KILL_USEC,
- * hooks their own time-out. Waiting for the leaf to empty is the kernel's word (cgroup.events by inotify), never a
+ * hooks their own time-out. Waiting for the leaf to empty is the kernel's word (POLLPRI on cgroup.events), never a
  * poll. */
 #include "supervisor/stop/teardown.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/inotify.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,8 +72,8 @@ static PhaseStatus begin_gate(void *userdata, Error *e)
 uint64_t teardown_in_flight(const Module *m)
 {
     struct work_entry w;
-    if (!m->ctx->kernel || !m->group || !m->policy->work.track_connections ||
-        kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
+    if (!m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) || !m->group ||
+        !m->policy->work.track_connections || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
         return UINT64_MAX;
     return w.connections.in_flight > 0 ? (uint64_t)w.connections.in_flight : 0;
 }

@@ -46,11 +46,12 @@ static void take_record(const Generation *g, LastExit *x)
     }
 }
 
-/* Without bpf/ the leaf's own counter still tells, if not which process it was. */
+/* Without that part of bpf/ the leaf's own counter still tells, if not which process it was. */
 static void take_statistics(const Generation *g, LastExit *x)
 {
+    const Kernel *k = g->module->ctx->kernel;
     GroupStats s;
-    if (g->module->ctx->kernel || x->signal != SIGKILL || box_last_stats(g->leaf, &s) < 0)
+    if ((k && kernel_has(k, KERNEL_OOM)) || x->signal != SIGKILL || box_last_stats(g->leaf, &s) < 0)
         return;
     x->oom = s.memory_oom_kills != UINT64_MAX && s.memory_oom_kills > 0;
 }

@@ -61,8 +61,8 @@ def test_parallel_start_no_is_one_after_the_other(daemon):
 
 
 def test_a_required_module_that_fails_takes_all_down_in_reverse(daemon):
-    d = daemon({"a": {"module.exec": f"{helper('probe')} a"},
-                "b": {"module.exec": f"{helper('probe')} b", "module.requires": "a"},
+    d = daemon({"a": {"module.exec": f"{helper('probe')} a", "module.ready": "notify"},
+                "b": {"module.exec": f"{helper('probe')} b", "module.ready": "notify", "module.requires": "a"},
                 "c": {"module.exec": "/nonexistent/c", "module.requires": "b", "module.required": True, "recovery.restart": "no"}}, ready=False)
     assert d.wait_exit() == 1
     assert order(d, "up") == ["a", "b"] and order(d, "down") == ["b", "a"]

@@ -1,5 +1,5 @@
 /* What the live cgroup tests stand on: one tree for the program, children in groups, waiting with deadlines. Waiting is
- * on pidfds, inotify and pipes. Children never return into cmocka. */
+ * on pidfds, cgroup.events and pipes. Children never return into cmocka. */
 #pragma once
 
 #include <setjmp.h>
@@ -18,7 +18,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -81,7 +80,7 @@ static inline Child child_start(Group *g, void (*fn)(void *), void *arg)
 {
     Error e = {0};
     int fds[CG_N];
-    bool into = cgroup_tree_clone_into(tree);
+    bool into = cgroup_tree_features(tree)->clone_into;
     assert_ok(group_procs_fds(g, into, fds, &e), &e);
     Child c = {.pidfd = -EBADF};
     struct clone_args args = {
@@ -125,20 +124,19 @@ static inline int child_wait(Child *c)
     return status;
 }
 
-/* Waits by inotify until the group is populated or not. */
+/* Waits by POLLPRI until the group is populated or not. */
 static inline void wait_populated(Group *g, int wanted)
 {
-    _cleanup_fd_ int in = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    _cleanup_(freep) char *path = group_events_path(g);
-    assert_true(inotify_add_watch(in, path, IN_MODIFY) >= 0);
+    _cleanup_fd_ int in = group_events_fd(g);
+    assert_true(in >= 0);
     uint64_t deadline = now_monotonic() + DEADLINE_MSEC * USEC_PER_MSEC;
     while (group_populated(g) != wanted) {
-        struct pollfd p = {.fd = in, .events = POLLIN};
-        char events[4096];
+        struct pollfd p = {.fd = in, .events = POLLPRI};
+        char events[128];
         uint64_t now = now_monotonic();
         if (now >= deadline || poll(&p, 1, (int)((deadline - now) / USEC_PER_MSEC) + 1) != 1)
-            fail_msg("%s: populated is not %d after %d ms", path, wanted, DEADLINE_MSEC);
-        (void)!read(in, events, sizeof events);
+            fail_msg("%s: populated is not %d after %d ms", group_path(g), wanted, DEADLINE_MSEC);
+        (void)!pread(in, events, sizeof events, 0);
     }
 }
 

@@ -304,9 +304,9 @@ static void test_write_all(void **state)
     assert_int_equal(fd_write_all(-1, "x", 1), -EBADF);
 }
 
-static void test_open_beneath(void **state)
+/* Both ways refuse alike: openat2, and a component at a time where the kernel has none. */
+static void check_open_beneath(void)
 {
-    (void)state;
     make_file("inside", "x", 1);
     assert_int_equal(symlinkat("inside", scratch_fd, "link"), 0);
     assert_int_equal(symlinkat("/etc", scratch_fd, "etc"), 0);
@@ -319,9 +319,39 @@ static void test_open_beneath(void **state)
     assert_int_equal(open_beneath(scratch_fd, "../etc/passwd", O_RDONLY, 0), -EXDEV);
     assert_int_equal(open_beneath(scratch_fd, "/etc/passwd", O_RDONLY, 0), -EXDEV);
     assert_int_equal(open_beneath(scratch_fd, "missing", O_RDONLY, 0), -ENOENT);
+    assert_int_equal(open_beneath(scratch_fd, "inside/below", O_RDONLY, 0), -ENOTDIR);
     fd = open_beneath(scratch_fd, "made", O_WRONLY | O_CREAT | O_EXCL, 0640);
     assert_true(fd >= 0);
     fd_close(fd);
+    assert_int_equal(open_beneath(scratch_fd, "made", O_WRONLY | O_CREAT | O_EXCL, 0640), -EEXIST);
+    assert_int_equal(mkdirat(scratch_fd, "sub", 0700), 0);
+    fd = open_beneath(scratch_fd, "sub/made", O_WRONLY | O_CREAT | O_EXCL, 0640);
+    assert_true(fd >= 0);
+    fd_close(fd);
+    const char *made[] = {"sub/made", "sub", "made", "etc", "link", "inside"};
+    for (size_t i = 0; i < ELEMENTS(made); i++)
+        assert_int_equal(unlinkat(scratch_fd, made[i], strcmp(made[i], "sub") == 0 ? AT_REMOVEDIR : 0), 0);
+}
+
+static void test_open_beneath(void **state)
+{
+    (void)state;
+    check_open_beneath();
+    open_beneath_plainly(true);
+    check_open_beneath();
+    open_beneath_plainly(false);
+}
+
+static void test_cloexec_from(void **state)
+{
+    (void)state;
+    int low = open("/dev/null", O_RDONLY), high = fcntl(low, F_DUPFD, 100);
+    assert_true(low >= 0 && high >= 100);
+    fd_cloexec_from(100);
+    assert_int_equal(fcntl(low, F_GETFD), 0);
+    assert_int_equal(fcntl(high, F_GETFD), FD_CLOEXEC);
+    close(low);
+    close(high);
 }
 
 static void test_dir_make(void **state)
@@ -483,13 +513,13 @@ static void test_long_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strbuf),       cmocka_unit_test(test_vectors),     cmocka_unit_test(test_array_push),
-        cmocka_unit_test(test_comparisons),  cmocka_unit_test(test_parse_u64),   cmocka_unit_test(test_distance),
-        cmocka_unit_test(test_nearest),      cmocka_unit_test(test_utf8),        cmocka_unit_test(test_escape),
-        cmocka_unit_test(test_formats),      cmocka_unit_test(test_close),       cmocka_unit_test(test_write_all),
-        cmocka_unit_test(test_open_beneath), cmocka_unit_test(test_dir_make),    cmocka_unit_test(test_small_files),
-        cmocka_unit_test(test_read_all),     cmocka_unit_test(test_keyed),       cmocka_unit_test(test_tree_remove),
-        cmocka_unit_test(test_errors),       cmocka_unit_test(test_long_errors),
+        cmocka_unit_test(test_strbuf),       cmocka_unit_test(test_vectors),      cmocka_unit_test(test_array_push),
+        cmocka_unit_test(test_comparisons),  cmocka_unit_test(test_parse_u64),    cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_nearest),      cmocka_unit_test(test_utf8),         cmocka_unit_test(test_escape),
+        cmocka_unit_test(test_formats),      cmocka_unit_test(test_close),        cmocka_unit_test(test_write_all),
+        cmocka_unit_test(test_open_beneath), cmocka_unit_test(test_cloexec_from), cmocka_unit_test(test_dir_make),
+        cmocka_unit_test(test_small_files),  cmocka_unit_test(test_read_all),     cmocka_unit_test(test_keyed),
+        cmocka_unit_test(test_tree_remove),  cmocka_unit_test(test_errors),       cmocka_unit_test(test_long_errors),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -259,7 +259,7 @@ static void test_refuses_v1(void **state)
     expect(&t, LIMITS(scratch.memory_high = 1), "memory_high", "use memory_max");
     expect(&t, LIMITS(scratch.oom_group = true), "oom_group", "leave it no");
     expect(&t, LIMITS(scratch.memory_swap_max = 0, scratch.memory_max = 1 << 20), "memory_swap_max", "swapaccount=1");
-    t.memsw = true;
+    t.features.memory_swap = true;
     expect(&t, LIMITS(scratch.memory_swap_max = 0, scratch.memory_max = 1 << 20), NULL, NULL);
     expect(&t, LIMITS(scratch.memory_swap_max = 0), "memory_swap_max", "set memory_max too");
     expect(&t, LIMITS(scratch.cpus = "0"), "cpus", "no cpuset controller");
@@ -280,6 +280,11 @@ static void test_refuses_v2(void **state)
 {
     (void)state;
     CgroupTree t = {.mount = {"/u"}, .unified = 1u << CG_MEMORY | 1u << CG_CPU | 1u << CG_PIDS};
+    /* What the kernel was built without. */
+    expect(&t, LIMITS(scratch.memory_high = 1), "memory_high", "no memory.high here");
+    expect(&t, LIMITS(scratch.oom_group = true), "oom_group", "no memory.oom.group here");
+    expect(&t, LIMITS(scratch.memory_swap_max = 1), "memory_swap_max", "swapaccount=1");
+    t.features.memory_high = t.features.memory_swap = true;
     expect(&t,
            LIMITS(scratch.memory_high = 1, scratch.memory_max = 2, scratch.memory_swap_max = 0,
                   scratch.oom_group = true, scratch.cpu_max = 1, scratch.cpu_weight = 1, scratch.pids_max = 1),
@@ -294,6 +299,22 @@ static void test_refuses_v2(void **state)
     expect(&t, LIMITS(scratch.cpu_max = 5), "cpu_max", "delegate");
     expect(&t, LIMITS(scratch.cpu_weight = 5), "cpu_weight", "delegate");
     expect(&t, LIMITS(scratch.pids_max = 5), "pids_max", "delegate");
+}
+
+/* Named one by one and taken out, as for a host without a tree: each once, then none. */
+static void test_limits_by_name(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"cpu_max",     "cpu_weight",      "cpus",      "memory_max",
+                                       "memory_high", "memory_swap_max", "oom_group", "pids_max"};
+    GroupLimits l =
+        *LIMITS(scratch.cpu_max = 1, scratch.cpu_weight = 1, scratch.cpus = "0", scratch.memory_max = 1,
+                scratch.memory_high = 1, scratch.memory_swap_max = 1, scratch.oom_group = true, scratch.pids_max = 1);
+    for (size_t i = 0; i < ELEMENTS(keys); i++) {
+        assert_string_equal(group_limits_first(&l), keys[i]);
+        group_limits_clear(&l, keys[i]);
+    }
+    assert_null(group_limits_first(&l));
 }
 
 static void test_refuses_cpus(void **state)
@@ -343,8 +364,9 @@ int main(void)
         cmocka_unit_test(test_host_comounted), cmocka_unit_test(test_host_bind_mount),
         cmocka_unit_test(test_host_odd),       cmocka_unit_test(test_cpus),
         cmocka_unit_test(test_conversions),    cmocka_unit_test(test_refuses_v1),
-        cmocka_unit_test(test_refuses_v2),     cmocka_unit_test(test_refuses_cpus),
-        cmocka_unit_test(test_open_unmakes),   cmocka_unit_test(test_host_directory),
+        cmocka_unit_test(test_refuses_v2),     cmocka_unit_test(test_limits_by_name),
+        cmocka_unit_test(test_refuses_cpus),   cmocka_unit_test(test_open_unmakes),
+        cmocka_unit_test(test_host_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,10 +40,10 @@ static void test_attach(void **state)
     drop(g);
 
     /* The way where CLONE_INTO_CGROUP does not work: "0" into every one, cgroup2's too. */
-    bool into = tree->clone_into;
-    tree->clone_into = false;
+    bool into = tree->features.clone_into;
+    tree->features.clone_into = false;
     Child d = child_start(other, do_pause, NULL);
-    tree->clone_into = into;
+    tree->features.clone_into = into;
     assert_member_everywhere(d.pid, "att2");
     assert_int_equal(group_kill(other), 0);
     assert_int_equal(WTERMSIG(child_wait(&d)), SIGKILL);

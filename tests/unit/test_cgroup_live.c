@@ -18,7 +18,7 @@ static void test_tree(void **state)
         if (tree->mount[h] && h != CG_CPUSET)
             assert_int_equal(stat(tree->dir[h], &st), 0);
     assert_true(cgroup_tree_level(tree) >= 1);
-    assert_true(cgroup_tree_clone_into(tree));
+    assert_true(cgroup_tree_features(tree)->clone_into);
     assert_true(str_starts(strrchr(cgroup_tree_root_path(tree), '/') + 1, root_name));
     assert_true(sizeof(struct Group) <= 200);
     const char *all[] = {"memory", "cpu", "pids"};
@@ -165,7 +165,7 @@ static void test_limits_by_host(void **state)
         l.memory_swap_max = 0;
         assert_string_equal(cgroup_tree_refuses(tree, &l, &why), "memory_swap_max");
         l.memory_max = 32u << 20;
-        if (tree->memsw) {
+        if (tree->features.memory_swap) {
             assert_ok(group_set_limits(g, &l, &e), &e);
             char text[64];
             read_at("host", CG_MEMORY, "memory.memsw.limit_in_bytes", "", text, sizeof text);

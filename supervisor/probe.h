@@ -1,0 +1,24 @@
+/* The probes behind features.h: each tries what it is about and leaves nothing behind. */
+#pragma once
+
+#include "bpf/kernel.h"
+#include "cgroups/cgroup.h"
+#include "supervisor/features.h"
+
+/* System calls and files in /proc: some ten calls, needs nothing, may be the first that a process does. */
+void probe_calls(Features *f);
+/* Tells base/ and cgroups/ what they may use. After probe_calls(), before a tree is opened. */
+void probe_tell_rooms(const Features *f);
+/* What the opened tree has; NULL: there is none, *why says why. */
+void probe_tree(Features *f, const CgroupTree *tree, const Error *why);
+/* What loading the programs takes, one by one; some 100 ms. Paths as in KernelConfig; `instance` names what is made. */
+void probe_kernel(Features *f, const char *btf_path, const char *bpffs_path, const char *instance);
+/* Notes that the programs are loaded but for those of `without` (1 << KERNEL_OOM …). */
+void probe_kernel_loaded(Features *f, unsigned without);
+/* Which parts' programs are not to be loaded: those found or declared absent. */
+unsigned probe_kernel_without(const Features *f);
+
+/* `bulkheadd --features`: probes all of it on its own, needing neither configuration nor lock, and prints the table as
+ * JSON. Where it is not root it says of what it cannot try that it is unknown. Returns the exit status: 0 when all is
+ * there that a daemon needs, else 1. */
+int probe_print_all(Features *f, const char *btf_path, const char *bpffs_path);
