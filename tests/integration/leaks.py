@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 BPFFS = "/sys/fs/bpf"
+CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 
 
 def cgroup_mounts():
@@ -150,8 +151,9 @@ def wait_gone(look, what, seconds=2):
 
 
 def ours(mount_point, d):
-    """Whether a mount may be the daemon's: others on the machine mount in their own folders, and a bpffs of theirs."""
-    if mount_point.startswith("/tmp/"):
+    """Whether a mount may be the daemon's: others on the machine mount in their own folders (a release's tree that is
+    being built in the cache, say), and a bpffs of theirs."""
+    if mount_point.startswith(("/tmp/", "/var/tmp/", CACHE)):
         return mount_point.startswith(str(d.dir))
     return not (mount_point.startswith(BPFFS) and others_run(d.instance))
 
