@@ -210,8 +210,8 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	install -m 644 tools/completion/bulkhead.bash $(DESTDIR)$(BASH_COMPLETIONS)/bulkhead
 	ln -sf bulkhead $(DESTDIR)$(BASH_COMPLETIONS)/bulkheadd
 	install -m 644 tools/completion/_bulkhead $(DESTDIR)$(ZSH_COMPLETIONS)/_bulkhead
-	@for page in $(B)/man/*.[158]; do \
-		test ! -f $$page || install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
+	@for page in $(if $(HAVE_SCDOC),$(MAN)); do \
+		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; \
 	done
 ifneq ($(SYSCONFDIR),)
 	install -d $(DESTDIR)$(SYSCONFDIR)/bulkhead/modules.d $(DESTDIR)$(SYSCONFDIR)/bulkhead/profiles
@@ -221,7 +221,7 @@ endif
 uninstall: ## remove what install put there, but for the configuration
 	rm -f $(DESTDIR)$(PREFIX)/sbin/bulkheadd $(DESTDIR)$(PREFIX)/bin/bulkhead $(DESTDIR)$(UNITS_DIR)/bulkhead.service \
 		$(DESTDIR)$(BASH_COMPLETIONS)/bulkhead $(DESTDIR)$(BASH_COMPLETIONS)/bulkheadd $(DESTDIR)$(ZSH_COMPLETIONS)/_bulkhead \
-		$(foreach page,$(notdir $(wildcard docs/man/*.scd.in)),$(DESTDIR)$(PREFIX)/share/man/man$(lastword $(subst ., ,$(page:.scd.in=)))/$(page:.scd.in=))
+		$(foreach page,$(notdir $(MAN)),$(DESTDIR)$(PREFIX)/share/man/man$(lastword $(subst ., ,$(page)))/$(page))
 	rm -rf $(DESTDIR)$(PREFIX)/share/bulkhead
 
 # --- packages ---------------------------------------------------------------------------------------------------------
