@@ -245,7 +245,7 @@ void host_shutdown_reply(Host *h, ControlReply *reply)
 
 void host_check_over(Host *h)
 {
-    if (!h->shutting_down)
+    if (!h->shutting_down || h->leftovers_over < h->n_leftovers)
         return;
     for (size_t i = 0; i < h->n_modules; i++)
         if (h->modules[i].generation)
@@ -333,12 +333,13 @@ Host *host_new(const HostOptions *options, int *ret_exit)
 
 int host_run(Host *h)
 {
-    log_info("event=starting instance=%s modules=%zu cgroup=%s bpf=%s", h->options.instance, h->n_modules,
-             h->ctx.tree ? cgroup_tree_root_path(h->ctx.tree) : "none", h->ctx.kernel ? "yes" : "no");
-    if (h->shutting_down) /* told to, while leftovers were taken down */
+    if (h->shutting_down) { /* told to, while leftovers were taken down */
         jobs_changed(h);
-    else
+    } else {
+        log_info("event=starting instance=%s modules=%zu cgroup=%s bpf=%s", h->options.instance, h->n_modules,
+                 h->ctx.tree ? cgroup_tree_root_path(h->ctx.tree) : "none", h->ctx.kernel ? "yes" : "no");
         begin_start_up(h);
+    }
     int r = sd_event_loop(h->ctx.event);
     if (r < 0) {
         fprintf(stderr, "bulkheadd: the event loop failed: %s\n", strerror(-r));

@@ -188,19 +188,6 @@ static int open_in_tree(Host *h, Error *e)
     return r;
 }
 
-/* Where there is a cgroup tree the view keeps modules from undoing their limits in it: no tree, no need. */
-static int open_view(Host *h, Error *e)
-{
-    Features *f = &h->features;
-    int r = feature_absent(f, FEATURE_MOUNT_VIEW) ? feature_refuse(f, FEATURE_MOUNT_VIEW, e)
-                                                  : view_open(h->instance.notify_path, &h->ctx.view, &h->ctx.root, e);
-    feature_note(f, FEATURE_MOUNT_VIEW, r == 0, r == 0 ? NULL : error_message(e));
-    if (r == 0 || h->ctx.tree)
-        return r;
-    *e = (Error){0};
-    return 0;
-}
-
 static int open_kernel_parts(Host *h, Error *e)
 {
     int r = h->ctx.tree ? open_in_tree(h, e) : 0;
@@ -208,11 +195,25 @@ static int open_kernel_parts(Host *h, Error *e)
         r = error_set(
             e, -ENOTSUP,
             "without cgroups there is nothing bpf could count by (bpf = optional in [supervisor] goes without)");
-    if (r == 0)
-        r = open_view(h, e);
-    if (r == 0 && (h->ctx.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY)) < 0)
-        r = error_errno(e, -errno, "cannot open /dev/null");
     return r;
+}
+
+/* What a process of a module is born into; hooks of leftovers are the first. *no_view: why there is no view of the
+ * mounts, which keeps modules from undoing their limits: no error until there is a cgroup tree. */
+static int open_world(Host *h, Error *no_view, Error *e)
+{
+    h->ctx.runtime_dir = h->instance.runtime_dir;
+    h->ctx.notify_dir = h->instance.notify_dir;
+    h->ctx.logs_dir = h->instance.logs_dir;
+    h->ctx.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (h->ctx.null_fd < 0)
+        return error_errno(e, -errno, "cannot open /dev/null");
+    Features *f = &h->features;
+    int r = feature_absent(f, FEATURE_MOUNT_VIEW)
+                ? feature_refuse(f, FEATURE_MOUNT_VIEW, no_view)
+                : view_open(h->instance.notify_path, &h->ctx.view, &h->ctx.root, no_view);
+    feature_note(f, FEATURE_MOUNT_VIEW, r == 0, r == 0 ? NULL : error_message(no_view));
+    return 0;
 }
 
 static int open_face(Host *h, Error *e)
@@ -233,7 +234,7 @@ static int open_face(Host *h, Error *e)
 /* All the steps, in order; the exit status of the first that fails. */
 int open_host(Host *h)
 {
-    Error e = {0};
+    Error e = {0}, no_view = {0};
     if (geteuid() != 0) {
         fprintf(stderr, "bulkheadd: must be run as root\n");
         return EXIT_FAILED;
@@ -249,11 +250,10 @@ int open_host(Host *h)
     raise_nofile(h);
     if (host_open_loop(h, &e) < 0 || instance_open(h->options.instance, &h->instance, &e) < 0)
         return fail(&e);
-    h->ctx.runtime_dir = h->instance.runtime_dir;
-    h->ctx.notify_dir = h->instance.notify_dir;
-    h->ctx.logs_dir = h->instance.logs_dir;
-    if (ground_open(h, &e) < 0)
+    if (open_world(h, &no_view, &e) < 0 || ground_open(h, &e) < 0)
         return fail(&e);
+    if (h->ctx.tree && no_view.code)
+        return fail(&no_view);
     code = check_limits(h);
     if (code)
         return code;

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lib import PHASES, alive, drop_to, helper, in_private_mounts, reachable
+from lib import PHASES, alive, drop_to, helper, in_private_mounts, reachable, wait_for
 
 
 def one_line(d, *words):
@@ -192,6 +192,33 @@ def test_kill_9_in_the_middle_of_a_stop(daemon):
     again = daemon(share=d)
     assert not alive(pid) and again.module("a")["state"] == "running"
     again.stop()
+
+
+def test_a_leftover_gets_its_exec_stop_post(daemon):
+    d = daemon({"a": {"module.exec": f"{helper('probe')} a", "module.exec_stop_post": f"{helper('touch')} post"}})
+    d.kill()
+    again = daemon(share=d)
+    process = next(e for e in again.events.read() or again.wait_event(event="started") and again.events.all
+                   if e["event"] == "phase" and e["phase"] == "process")
+    assert process["detail"]["status"] == "ok" and len(d.marks.of("post")) == 1, process
+    again.stop()
+
+
+def test_sigterm_while_leftovers_are_taken_down(daemon):
+    """Their teardown comes to its end, nothing is started, and nothing is left."""
+    d = daemon.make()
+    go = d.fifo("go")
+    d.add("a", {"module.exec": f"{helper('probe')} a", "module.exec_stop_post": f"{helper('exitwith')} 0 {go}"})
+    d.start()
+    d.kill()
+    again = daemon(share=d, ready=False)
+    d.marks.wait("exitwith")
+    again.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "event=stopping" in again.log, "the signal to be seen")
+    d.go(go)
+    assert again.wait_exit() == 0
+    again.check_clean()
+    assert len(d.marks.of("up")) == 1 and again.log.count("event=starting") == 1, "that of the first daemon"
 
 
 def test_teardown_of_leftovers_has_phases(daemon):
