@@ -14,7 +14,6 @@
 #include "supervisor/probe.h"
 #include "supervisor/run/box.h"
 
-#define LEEWAY_USEC   (15 * USEC_PER_SEC) /* for what is done besides the modules' teardowns */
 #define PUT_AWAY_USEC (5 * USEC_PER_SEC)
 #define LOOK_MSEC     2
 
@@ -80,7 +79,7 @@ static int open_in_scope(Host *h, Error *e)
         return 1;
     ScopeConfig config = {
         .instance = h->options.instance,
-        .stop_usec = usec_add(bound_shutdown(h->graph), LEEWAY_USEC),
+        .stop_usec = usec_add(bound_shutdown(h->graph), BOUND_LEEWAY_USEC),
     };
     int r = scope_open(&config, &h->scope, e);
     if (r != -ENXIO)

@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,6 +16,7 @@
 #include "supervisor/ground.h"
 #include "supervisor/jobs.h"
 #include "supervisor/open.h"
+#include "supervisor/plan/bounds.h"
 #include "supervisor/report.h"
 #include "supervisor/run/hook.h"
 #include "supervisor/run/start.h"
@@ -153,7 +153,7 @@ void host_started(Host *h)
     log_info("event=started modules=%zu running=%zu took=%s", h->n_modules, ready, text);
     on_event(h, NULL, 0, "started", NULL,
              json_pack("{s:I,s:I}", "running", (json_int_t)ready, "duration_usec", (json_int_t)took));
-    (void)sd_notifyf(0, "READY=1\nSTATUS=%zu of %zu modules running", ready, h->n_modules);
+    service_idle(&h->service, "READY=1\nSTATUS=Up: see bulkhead status");
     /* Reading the policy and loading the programs took memory that is not needed any more. */
     (void)malloc_trim(0);
 }
@@ -230,7 +230,9 @@ void host_shutdown(Host *h, const char *why)
         h->starting = false;
         log_info("event=stopping reason=\"%s\"", why);
         on_event(h, NULL, 0, "stopping", NULL, json_pack("{s:s}", "reason", why));
-        (void)sd_notify(0, "STOPPING=1");
+        instance_mark_stopping(&h->instance);
+        service_busy(&h->service, usec_add(bound_shutdown(h->graph), BOUND_LEEWAY_USEC),
+                     "STOPPING=1\nSTATUS=Stopping: taking all modules down");
     }
     jobs_stop_all(h);
 }
@@ -285,7 +287,9 @@ int host_open_loop(Host *h, Error *e)
         r = sd_event_add_signal(h->ctx.event, &h->sigint, SIGINT, on_stop_signal, h);
     if (r >= 0)
         r = sd_event_add_signal(h->ctx.event, &h->sighup, SIGHUP, on_hangup, h);
-    return r < 0 ? error_errno(e, r, "cannot make the event loop") : 0;
+    if (r < 0)
+        return error_errno(e, r, "cannot make the event loop");
+    return service_open(&h->service, h->ctx.event, e);
 }
 
 int host_watch_kernel(Host *h, Error *e)
@@ -393,6 +397,7 @@ Host *host_free(Host *h)
     fd_close(h->ctx.root);
     fd_close(h->ctx.null_fd);
     fd_close(h->ctx.mounts.fd);
+    service_close(&h->service);
     sd_event_unref(h->ctx.event);
     instance_close(&h->instance, h->instance.lock >= 0 && clean);
     free(h->modules);

@@ -14,6 +14,7 @@
 #include "supervisor/plan/schedule.h"
 #include "supervisor/run/module.h"
 #include "supervisor/scope.h"
+#include "supervisor/service.h"
 #include "supervisor/watch/journal.h"
 
 #define EXIT_DONE       0
@@ -53,6 +54,7 @@ typedef struct Host {
     Module **leftovers; /* of a dead daemon, being taken down */
     size_t n_leftovers, leftovers_over;
 
+    Service service; /* what supervises us */
     Control *control;
     Journal *journal;
     Waiter *waiters;

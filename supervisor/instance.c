@@ -66,6 +66,8 @@ int instance_open(const char *name, Instance *ret, Error *e)
     i.runtime_path = xasprintf("%s/%s", RUN_DIR, name);
     i.notify_path = xasprintf("%s/notify", i.runtime_path);
     int r = open_runtime(&i, e);
+    if (r == 0)
+        (void)unlinkat(i.runtime_dir, "stopping", 0); /* a dead daemon's */
     if (r == 0 && (i.notify_dir = dir_make(i.notify_path, 0711)) < 0)
         r = error_errno(e, i.notify_dir, "cannot make %s", i.notify_path);
     if (r == 0) {
@@ -93,6 +95,18 @@ int instance_record_root(const Instance *i, const char *root, Error *e)
     _cleanup_fd_ int fd = open_beneath(i->runtime_dir, "root", O_WRONLY | O_CREAT | O_TRUNC, 0600);
     int r = fd < 0 ? fd : fd_write_all(fd, root, strlen(root));
     return r < 0 ? error_errno(e, r, "cannot write %s/root", i->runtime_path) : 0;
+}
+
+void instance_mark_stopping(const Instance *i)
+{
+    int fd = open_beneath(i->runtime_dir, "stopping", O_WRONLY | O_CREAT, 0600);
+    fd_close(fd);
+}
+
+bool instance_was_stopping(const char *name)
+{
+    _cleanup_(freep) char *path = xasprintf("%s/%s/stopping", RUN_DIR, name);
+    return access(path, F_OK) == 0;
 }
 
 void instance_close(Instance *i, bool remove)

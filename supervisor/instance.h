@@ -1,9 +1,10 @@
 /* An instance's name, lock and directories: who owns /run/bulkhead/I while a daemon lives.
  *
- *   /run/bulkhead/I         0711  bus, notify/
- *   /run/bulkhead/I/lock    0600  flock()ed by the daemon, holds its pid
- *   /run/bulkhead/I/root    0600  where its cgroup tree is: what a later daemon must clean up after a crash
- *   /var/log/bulkhead/I     0700  log files */
+ *   /run/bulkhead/I           0711  bus, notify/
+ *   /run/bulkhead/I/lock      0600  flock()ed by the daemon, holds its pid
+ *   /run/bulkhead/I/root      0600  where its cgroup tree is: what a later daemon must clean up after a crash
+ *   /run/bulkhead/I/stopping  0600  an orderly shutdown has begun
+ *   /var/log/bulkhead/I       0700  log files */
 #pragma once
 
 #include "base/error.h"
@@ -30,5 +31,9 @@ int instance_open(const char *name, Instance *ret, Error *e);
 char *instance_recorded_root(const Instance *i);
 /* Writes down where the cgroup tree is. */
 int instance_record_root(const Instance *i, const char *root, Error *e);
+/* An orderly shutdown begins. */
+void instance_mark_stopping(const Instance *i);
+/* Whether one had begun, and has not come to its end, when the last daemon of that name died. Takes no lock. */
+bool instance_was_stopping(const char *name);
 /* Removes the runtime directory (if `remove`) and lets go of the lock. */
 void instance_close(Instance *i, bool remove);

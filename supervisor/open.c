@@ -7,9 +7,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "supervisor/ground.h"
+#include "supervisor/plan/bounds.h"
 #include "supervisor/plan/budget.h"
 #include "supervisor/probe.h"
 #include "supervisor/report.h"
@@ -109,6 +111,13 @@ static void raise_nofile(Host *h)
     h->ctx.nofile_hard = l.rlim_max;
     l.rlim_cur = l.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &l);
+}
+
+/* Who protects the daemon from the OOM killer does not mean its modules. Raising it takes no privilege. */
+static void read_oom_score_adj(Host *h)
+{
+    char text[16];
+    h->ctx.reset_oom_score_adj = file_read(AT_FDCWD, "/proc/self/oom_score_adj", text, sizeof text) > 0 && *text == '-';
 }
 
 static void make_modules(Host *h)
@@ -248,8 +257,13 @@ int open_host(Host *h)
         return code;
     make_modules(h);
     raise_nofile(h);
+    read_oom_score_adj(h);
     if (host_open_loop(h, &e) < 0 || instance_open(h->options.instance, &h->instance, &e) < 0)
         return fail(&e);
+    /* The teardown of what a dead daemon left comes first, and may take as long as a shutdown. */
+    service_busy(&h->service,
+                 usec_add(usec_add(bound_shutdown(h->graph), h->policy->supervisor.startup_timeout), BOUND_LEEWAY_USEC),
+                 "STATUS=Starting");
     if (open_world(h, &no_view, &e) < 0 || ground_open(h, &e) < 0)
         return fail(&e);
     if (h->ctx.tree && no_view.code)

@@ -1,10 +1,13 @@
 /* How long stopping may take at most, by the policies alone: what the service manager must be asked to wait. Pure. */
 #pragma once
 
+#include "base/clock.h"
 #include "supervisor/plan/graph.h"
 
 /* After cgroup.kill; who is alive then is in uninterruptible sleep and is given up. */
 #define BOUND_KILL_USEC (10 * USEC_PER_SEC)
+/* For what the daemon does besides: loading programs, sweeping up. */
+#define BOUND_LEEWAY_USEC (15 * USEC_PER_SEC)
 
 /* One module's teardown, µs: its drain's hard limit (where something is tracked), stop_timeout, the kill, and
  * exec_stop_post, which has stop_timeout again. USEC_INFINITY where the policy sets no limit. */

@@ -102,9 +102,10 @@ static int set_limits(const ChildPlan *p, int *limit)
     if (p->limits->nice_set && setpriority(PRIO_PROCESS, 0, p->limits->nice) < 0)
         return errno;
     *limit = CHILD_LIMIT_OOM_SCORE_ADJ;
-    if (p->limits->oom_score_adj_set) {
+    if (p->limits->oom_score_adj_set || p->reset_oom_score_adj) {
         char text[16];
-        int n = snprintf(text, sizeof text, "%d", p->limits->oom_score_adj); /* integers only: allocates nothing */
+        int value = p->limits->oom_score_adj_set ? p->limits->oom_score_adj : 0;
+        int n = snprintf(text, sizeof text, "%d", value); /* integers only: allocates nothing */
         int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
         if (fd < 0 || write(fd, text, (size_t)n) < 0)
             return errno;

@@ -47,7 +47,8 @@ typedef struct ChildPlan {
     const Limits *limits;
     struct {
         uint64_t soft, hard;
-    } inherited_nofile; /* the daemon raised its own: what a module gets that does not ask */
+    } inherited_nofile;       /* the daemon raised its own: what a module gets that does not ask */
+    bool reset_oom_score_adj; /* 0 for one that does not ask */
     uid_t uid;
     gid_t gid;
     const gid_t *groups;

@@ -43,6 +43,7 @@ typedef struct RunContext {
     int runtime_dir, notify_dir, logs_dir; /* /run/bulkhead/I, /run/bulkhead/I/notify, /var/log/bulkhead/I */
     int null_fd;                           /* /dev/null, read and write */
     uint64_t nofile_soft, nofile_hard;     /* as the daemon was started with */
+    bool reset_oom_score_adj;              /* the daemon's own is below 0, which is not for modules */
     Mounts mounts;
     const RunHooks *hooks;
     void *host;

@@ -285,6 +285,7 @@ static void fill(const SpawnRequest *r, ChildPlan *p)
         .ready_number = r->ready_number,
         .umask = m->policy->umask,
         .limits = &m->policy->limits,
+        .reset_oom_score_adj = m->ctx->reset_oom_score_adj,
         .inherited_nofile = {m->ctx->nofile_soft, m->ctx->nofile_hard},
         .uid = s->uid,
         .gid = s->gid,
