@@ -86,6 +86,8 @@ bool cgroup_all_unified(void);
 int cgroup_tree_open_at(const char *path, pid_t holder, CgroupTree **ret, Error *e);
 /* Puts another holder there, when that one has ended. */
 int cgroup_tree_hold(CgroupTree *t, pid_t holder, Error *e);
+/* Whether the root is of another maker. */
+bool cgroup_tree_held(const CgroupTree *t);
 /* The process that holds the cgroup `path` so; 0 = none. */
 pid_t cgroup_holder(const char *path);
 /* Where the tree is, in every hierarchy, as text for a file: what another daemon needs to find it after a crash, also
@@ -97,7 +99,8 @@ int cgroup_tree_recorded(const char *record, CgroupTree **ret, Error *e);
 CgroupTree *cgroup_tree_close(CgroupTree *t);
 /* Removes the root in every hierarchy; it must be empty of groups. Moves the daemon back out of the leaf it was put in.
  * A root of another maker (also a recorded one) is left to it, but its holder is killed: without processes, it goes.
- * A recorded tree stays (and that is no error) when this process was itself started in that leaf. */
+ * When the holder is this very process, it is for it to end. A recorded tree stays (and that is no error) when this
+ * process was itself started in that leaf. */
 int cgroup_tree_remove(CgroupTree *t, Error *e);
 
 CgroupMode cgroup_tree_mode(const CgroupTree *t);

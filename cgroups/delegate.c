@@ -253,6 +253,10 @@ int delegate_return_held(CgroupTree *t, Error *e)
     int r = no_groups_but(t, "holder", e);
     if (r < 0)
         return r;
+    char first[32];
+    if (file_read(t->fd[CG_UNIFIED], "holder/cgroup.procs", first, sizeof first) > 0 &&
+        strtol(first, NULL, 10) == getpid())
+        return 0;
     r = file_write(t->fd[CG_UNIFIED], "holder/cgroup.kill", "1");
     return r < 0 && r != -ENOENT && r != -ENODEV
                ? error_errno(e, r, "cannot end the holder of the cgroup %s", t->dir[CG_UNIFIED])

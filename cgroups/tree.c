@@ -195,6 +195,11 @@ int cgroup_tree_hold(CgroupTree *t, pid_t holder, Error *e)
     return delegate_take_held(t, holder, e);
 }
 
+bool cgroup_tree_held(const CgroupTree *t)
+{
+    return t->held;
+}
+
 pid_t cgroup_holder(const char *path)
 {
     _cleanup_(cgroup_host_freep) CgroupHost *host = NULL;

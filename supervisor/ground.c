@@ -17,6 +17,28 @@
 #define PUT_AWAY_USEC (5 * USEC_PER_SEC)
 #define LOOK_MSEC     2
 
+/* What follows the end of a scope's holder is systemd's work; our own end is told only after it. */
+static void wait_put_away(const char *directory)
+{
+    const uint64_t end = now_monotonic() + PUT_AWAY_USEC;
+    while (access(directory, F_OK) == 0) {
+        if (now_monotonic() > end) {
+            log_warning("event=cleanup-failed reason=\"systemd has not put away %s\"", directory);
+            return;
+        }
+        (void)poll(NULL, 0, LOOK_MSEC);
+    }
+}
+
+static void remove_tree(CgroupTree *t)
+{
+    bool wait = t && cgroup_tree_held(t) && cgroup_holder(cgroup_tree_root_path(t)) != getpid();
+    _cleanup_(freep) char *directory = wait ? xstrdup(cgroup_tree_root(t)) : NULL;
+    host_remove_tree(t);
+    if (directory)
+        wait_put_away(directory);
+}
+
 /* Where a dead daemon was started in other cgroups than we are, its generations are in a tree of its own: they go
  * first, because the two trees may share directories in some hierarchies. What is in our own scope is found there. */
 static int clear_old_tree(Host *h, Error *e)
@@ -36,11 +58,20 @@ static int clear_old_tree(Host *h, Error *e)
         return 0;
     }
     r = host_take_down_leftovers(h, old, e);
-    host_remove_tree(old);
+    remove_tree(old);
     return r;
 }
 
 /* --- a scope --- */
+
+static ScopeConfig scope_config(const Host *h)
+{
+    return (ScopeConfig){
+        .instance = h->options.instance,
+        .config_dir = h->options.config_dir,
+        .stop_usec = usec_add(bound_shutdown(h->graph), BOUND_LEEWAY_USEC),
+    };
+}
 
 static int on_holder_end(sd_event_source *s, int fd, uint32_t events, void *userdata);
 
@@ -62,7 +93,8 @@ static int on_holder_end(sd_event_source *s, int fd, uint32_t events, void *user
     (void)waitid((idtype_t)P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG); /* a found one is no child of ours */
     if (h->shutting_down)
         return 0;
-    int r = scope_renew(h->scope, &e);
+    const ScopeConfig config = scope_config(h);
+    int r = scope_renew(h->scope, &config, &e);
     if (r == 0)
         r = settle(h, &e);
     if (r == 0)
@@ -77,10 +109,7 @@ static int open_in_scope(Host *h, Error *e)
 {
     if (!scope_possible() || !cgroup_all_unified())
         return 1;
-    ScopeConfig config = {
-        .instance = h->options.instance,
-        .stop_usec = usec_add(bound_shutdown(h->graph), BOUND_LEEWAY_USEC),
-    };
+    const ScopeConfig config = scope_config(h);
     int r = scope_open(&config, &h->scope, e);
     if (r != -ENXIO)
         return r;
@@ -122,33 +151,37 @@ int ground_open(Host *h, Error *e)
     return box_adopt_orphans(&h->ctx, &h->orphans, e);
 }
 
-/* The holder has been killed with the tree; what follows is systemd's work, and our end is told only after it. */
-static void wait_put_away(const char *directory)
+/* Without a record only a scope can be found, by its name. */
+int ground_clear(Host *h, Error *e)
 {
-    const uint64_t end = now_monotonic() + PUT_AWAY_USEC;
-    while (access(directory, F_OK) == 0) {
-        if (now_monotonic() > end) {
-            log_warning("event=cleanup-failed reason=\"systemd has not put away %s\"", directory);
-            return;
-        }
-        (void)poll(NULL, 0, LOOK_MSEC);
+    _cleanup_(freep) char *record = instance_recorded_root(&h->instance);
+    if (record || !scope_possible() || !cgroup_all_unified())
+        return clear_old_tree(h, e);
+    ScopeConfig config = scope_config(h);
+    config.only_found = true;
+    int r = scope_open(&config, &h->scope, e);
+    if (r == -ENOENT || r == -ENXIO) {
+        *e = (Error){0};
+        return 0;
     }
+    return r < 0 || (r = open_tree(h, e)) < 0 ? r : host_take_down_leftovers(h, h->ctx.tree, e);
 }
 
 void ground_close(Host *h, bool clean)
 {
-    _cleanup_(freep) char *directory = h->scope && h->ctx.tree ? xstrdup(cgroup_tree_root(h->ctx.tree)) : NULL;
     if (h->scope)
         h->scope->watch = sd_event_source_disable_unref(h->scope->watch);
-    h->ctx.tree = clean ? host_remove_tree(h->ctx.tree) : cgroup_tree_close(h->ctx.tree);
+    CgroupTree *t = TAKE_PTR(h->ctx.tree);
+    if (clean)
+        remove_tree(t);
+    else
+        cgroup_tree_close(t);
     h->scope = scope_close(h->scope);
-    if (clean && directory)
-        wait_put_away(directory);
 }
 
 void ground_survey(const char *instance, Features *f)
 {
-    const ScopeConfig config = {.instance = instance, .stop_usec = PUT_AWAY_USEC};
+    const ScopeConfig config = {.instance = instance, .config_dir = "/", .stop_usec = PUT_AWAY_USEC};
     _cleanup_(freep) char *name = xasprintf("bulkhead-%s", instance), *directory = NULL;
     Scope *scope = NULL;
     CgroupTree *tree = NULL;

@@ -3,17 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 
 /* --- the holder's side --- */
 
@@ -24,6 +25,30 @@
 static bool asked_to_end(int sig, pid_t sender)
 {
     return (sig == HOLDER_SIGNAL || sig == SIGTERM) && sender == ASKED_BY;
+}
+
+/* All that the end takes, in one piece on the stack: nothing else may be there by then. */
+typedef struct LastWords {
+    char program[sizeof "/proc/self/exe"];
+    char name[sizeof "bulkheadd"], purge[sizeof "--purge"], journal[sizeof "--journal"];
+    char instance_option[sizeof "--instance"], config_option[sizeof "--config"];
+    char instance[64], config[PATH_MAX];
+    char *argv[8], *envp[1];
+} LastWords;
+
+static void last_words(LastWords *w, const char *instance, const char *config)
+{
+    *w = (LastWords){
+        .program = "/proc/self/exe",
+        .name = "bulkheadd",
+        .purge = "--purge",
+        .journal = "--journal",
+        .instance_option = "--instance",
+        .config_option = "--config",
+        .argv = {w->name, w->purge, w->journal, w->instance_option, w->instance, w->config_option, w->config},
+    };
+    snprintf(w->instance, sizeof w->instance, "%s", instance);
+    snprintf(w->config, sizeof w->config, "%s", config);
 }
 
 #if defined(__x86_64__) && !defined(BULKHEAD_SANITIZED)
@@ -38,9 +63,10 @@ __attribute__((always_inline)) static inline long raw_call(long nr, long a, long
     return r;
 }
 
-/* A loaded program with ten libraries has 1.1 MB of its own that it never uses again. All below the stack goes but
- * the page this stands on. */
-__attribute__((noinline, no_stack_protector, aligned(PAGE))) static _Noreturn void wait_alone(unsigned long stack)
+/* A loaded program with ten libraries has 1.1 MB of its own that it never uses again. All below the stack goes but the
+ * page this stands on. */
+__attribute__((noinline, no_stack_protector, aligned(PAGE))) static _Noreturn void wait_alone(unsigned long stack,
+                                                                                              const LastWords *w)
 {
     const unsigned long here = (unsigned long)&wait_alone, size_of_mask = 8;
     unsigned long mask = 1ul << (HOLDER_SIGNAL - 1) | 1ul << (SIGTERM - 1);
@@ -50,8 +76,10 @@ __attribute__((noinline, no_stack_protector, aligned(PAGE))) static _Noreturn vo
     raw_call(SYS_munmap, (long)(here + PAGE), (long)(stack - here - PAGE), 0, 0);
     for (;;) {
         long sig = raw_call(SYS_rt_sigtimedwait, (long)&mask, (long)&info, 0, size_of_mask);
-        if (sig > 0 && asked_to_end((int)sig, info.si_pid))
+        if (sig > 0 && asked_to_end((int)sig, info.si_pid)) {
+            raw_call(SYS_execve, (long)w->program, (long)w->argv, (long)w->envp, 0);
             raw_call(SYS_exit_group, 0, 0, 0, 0);
+        }
     }
 }
 
@@ -68,15 +96,16 @@ static unsigned long stack_start(void)
     return start > (unsigned long)&wait_alone + PAGE ? start : 0;
 }
 
-static void forget_all_and_wait(void)
+static void forget_all_and_wait(const LastWords *w)
 {
     unsigned long stack = stack_start();
     if (stack)
-        wait_alone(stack);
+        wait_alone(stack, w);
 }
 #else
-static void forget_all_and_wait(void)
+static void forget_all_and_wait(const LastWords *w)
 {
+    (void)w;
 }
 #endif
 
@@ -88,38 +117,58 @@ static void set_title(char **argv)
         memset(argv[i], 0, strlen(argv[i]));
 }
 
+/* No descriptor of who started it, and none missing for what it may become. */
+static void let_go_of_descriptors(void)
+{
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3 && null >= 0; fd++)
+        (void)dup2(null, fd);
+    (void)close_range(null < 0 ? 0 : 3, ~0u, 0);
+}
+
+bool holder_wanted(int argc, char *const *argv)
+{
+    return argc == 4 && str_equal(argv[1], HOLDER_OPTION);
+}
+
 _Noreturn void holder_main(char **argv)
 {
+    LastWords words;
     sigset_t mask;
     char word;
+    last_words(&words, argv[2], argv[3]);
     set_title(argv);
     (void)prctl(PR_SET_DUMPABLE, 0);
     (void)setsid();
     if (chdir("/") < 0 || read(STDIN_FILENO, &word, 1) != 1) /* whoever started it died on the way */
         _exit(1);
-    (void)close_range(0, ~0u, 0);
-    forget_all_and_wait();
+    let_go_of_descriptors();
+    forget_all_and_wait(&words);
     sigemptyset(&mask);
     sigaddset(&mask, HOLDER_SIGNAL);
     sigaddset(&mask, SIGTERM);
     for (;;) {
         siginfo_t info;
         int sig = sigwaitinfo(&mask, &info);
-        if (sig > 0 && asked_to_end(sig, info.si_pid))
+        if (sig > 0 && asked_to_end(sig, info.si_pid)) {
+            execve(words.program, words.argv, words.envp);
             _exit(0);
+        }
     }
 }
 
 /* --- the daemon's side --- */
 
-static _Noreturn void become_holder(const char *keeps, int hold)
+static _Noreturn void become_holder(const char *keeps, const char *instance, const char *config_dir, int hold)
 {
-    char title[128];
+    char title[128], option[] = HOLDER_OPTION;
+    /* It leaves for "/". What cannot be resolved will have no policy, and a purge goes without. */
+    _cleanup_(freep) char *config = realpath(config_dir, NULL);
     snprintf(title, sizeof title, "bulkhead-holder: keeps %s", keeps);
-    char option[] = HOLDER_OPTION;
     /* rseq: the kernel would write into memory that is gone. */
     char tunables[] = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
-    char *argv[] = {title, option, NULL}, *envp[] = {tunables, NULL};
+    char *argv[] = {title, option, (char *)(uintptr_t)instance, config ? config : (char *)(uintptr_t)config_dir, NULL};
+    char *envp[] = {tunables, NULL};
     if (dup2(hold, STDIN_FILENO) == STDIN_FILENO)
         execve("/proc/self/exe", argv, envp);
     _exit(127);
@@ -136,7 +185,7 @@ int holder_find(pid_t pid, Holder *ret, Error *e)
     return 0;
 }
 
-int holder_start(const char *keeps, Holder *ret, Error *e)
+int holder_start(const char *keeps, const char *instance, const char *config_dir, Holder *ret, Error *e)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
@@ -149,7 +198,7 @@ int holder_start(const char *keeps, Holder *ret, Error *e)
     pid_t pid = fork();
     int r = pid < 0 ? -errno : 0;
     if (pid == 0)
-        become_holder(keeps, hold);
+        become_holder(keeps, instance, config_dir, hold);
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     if (r < 0)
         return error_errno(e, r, "cannot fork");

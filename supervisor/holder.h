@@ -3,7 +3,9 @@
  * systemd ends a scope when its last process has gone, so one has to sit there from before the first module until after
  * the last, in a leaf of its own (cgroup2: a cgroup with processes hands no limits down). It is this program again, run
  * with HOLDER_OPTION: nothing of the daemon's memory or descriptors stays with it. It waits for one thing, which is
- * told by the scope's KillSignal: that systemd wants the scope stopped. Then it ends, and whoever watches it knows. */
+ * told by the scope's KillSignal: that systemd wants the scope stopped. Then it becomes `bulkheadd --purge`. Where a
+ * daemon lives that ends at once, for the instance is taken, and the daemon sees the end and takes its modules down.
+ * Where none does, it takes them down in the daemon's stead. */
 #pragma once
 
 #include "base/error.h"
@@ -25,9 +27,9 @@ typedef struct Holder {
         .pid = 0, .pidfd = -EBADF, .release = -EBADF \
     }
 
-/* Starts one that says in the process list what it keeps ("bulkhead-default.scope"). It ends with the caller until
- * holder_release(). */
-int holder_start(const char *keeps, Holder *ret, Error *e);
+/* Starts one that says in the process list what it keeps ("bulkhead-default.scope"); instance and configuration are for
+ * the purge. It ends with the caller until holder_release(). */
+int holder_start(const char *keeps, const char *instance, const char *config_dir, Holder *ret, Error *e);
 /* One that is there already. */
 int holder_find(pid_t pid, Holder *ret, Error *e);
 /* From now on it outlives us. */
@@ -35,5 +37,6 @@ int holder_release(Holder *h, Error *e);
 /* Kills one that was not released, forgets one that was. */
 void holder_done(Holder *h);
 
-/* What main() runs under HOLDER_OPTION. */
+/* What main() runs when the words are TITLE HOLDER_OPTION INSTANCE CONFIG_DIR. */
+bool holder_wanted(int argc, char *const *argv);
 _Noreturn void holder_main(char **argv);

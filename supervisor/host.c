@@ -300,7 +300,7 @@ int host_watch_kernel(Host *h, Error *e)
     return r < 0 ? error_errno(e, r, "cannot watch the kernel's ring") : 0;
 }
 
-Host *host_new(const HostOptions *options, int *ret_exit)
+Host *host_alloc(const HostOptions *options)
 {
     Host *h = new0(Host);
     h->options = *options;
@@ -327,12 +327,14 @@ Host *host_new(const HostOptions *options, int *ret_exit)
         .hooks = &run_hooks,
         .host = h,
     };
-    *ret_exit = open_host(h);
-    if (*ret_exit) {
-        host_free(h);
-        return NULL;
-    }
     return h;
+}
+
+Host *host_new(const HostOptions *options, int *ret_exit)
+{
+    Host *h = host_alloc(options);
+    *ret_exit = open_host(h);
+    return *ret_exit ? host_free(h) : h;
 }
 
 int host_run(Host *h)

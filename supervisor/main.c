@@ -11,6 +11,7 @@
 #include "supervisor/host.h"
 #include "supervisor/options.h"
 #include "supervisor/probe.h"
+#include "supervisor/purge.h"
 #include "supervisor/run/spawn.h"
 
 /* Signals that a careless parent ignores would be ignored by every module. By the raw call, because the C library hides
@@ -22,9 +23,19 @@ static void reset_signals(void)
         (void)syscall(SYS_rt_sigaction, sig, dfl, NULL, (_NSIG - 1) / 8);
 }
 
+/* A stop that comes before the loop waits for it: it is to be in order, with what a dead daemon left. */
+static void hold_signals(void)
+{
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &mask, NULL);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc == 2 && str_equal(argv[1], HOLDER_OPTION))
+    if (holder_wanted(argc, argv))
         holder_main(argv);
     DaemonOptions o;
     if (daemon_options_parse(argc, argv, &o) < 0)
@@ -42,6 +53,7 @@ int main(int argc, char **argv)
     }
     if (o.features)
         return probe_print_all(&features, o.host.btf_path, o.host.bpffs_path);
+    hold_signals();
     probe_calls(&features);
     probe_tell_rooms(&features);
     o.host.features = &features;
@@ -52,6 +64,8 @@ int main(int argc, char **argv)
         (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
     reset_signals();
     spawn_reserve();
+    if (o.purge)
+        return purge(&o.host, o.after_stop, o.journal);
     int code;
     Host *h = host_new(&o.host, &code);
     if (!h)

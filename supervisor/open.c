@@ -207,10 +207,10 @@ static int open_kernel_parts(Host *h, Error *e)
     return r;
 }
 
-/* What a process of a module is born into; hooks of leftovers are the first. *no_view: why there is no view of the
- * mounts, which keeps modules from undoing their limits: no error until there is a cgroup tree. */
-static int open_world(Host *h, Error *no_view, Error *e)
+int open_world(Host *h, Error *no_view, Error *e)
 {
+    raise_nofile(h);
+    read_oom_score_adj(h);
     h->ctx.runtime_dir = h->instance.runtime_dir;
     h->ctx.notify_dir = h->instance.notify_dir;
     h->ctx.logs_dir = h->instance.logs_dir;
@@ -256,14 +256,13 @@ int open_host(Host *h)
     if (code)
         return code;
     make_modules(h);
-    raise_nofile(h);
-    read_oom_score_adj(h);
     if (host_open_loop(h, &e) < 0 || instance_open(h->options.instance, &h->instance, &e) < 0)
         return fail(&e);
     /* The teardown of what a dead daemon left comes first, and may take as long as a shutdown. */
     service_busy(&h->service,
                  usec_add(usec_add(bound_shutdown(h->graph), h->policy->supervisor.startup_timeout), BOUND_LEEWAY_USEC),
                  "STATUS=Starting");
+    /* Hooks of leftovers are the first that need it. */
     if (open_world(h, &no_view, &e) < 0 || ground_open(h, &e) < 0)
         return fail(&e);
     if (h->ctx.tree && no_view.code)

@@ -17,8 +17,11 @@ const DaemonOption daemon_options[] = {
     OPTION("instance", host.instance, "NAME", "which one this is (default: default); several run side by side"),
     OPTION("config", host.config_dir, "DIR", "bulkhead.ini, modules.d/*.ini, profiles/*.ini (default: /etc/bulkhead)"),
     OPTION("features", features, NULL, "print what this kernel offers and what each absence costs, as JSON"),
+    OPTION("purge", purge, NULL, "remove what a dead daemon left: modules, cgroups, pins, /run; state and logs stay"),
+    OPTION("after-stop", after_stop, NULL, "with --purge: only if it died while it stopped (for ExecStopPost=)"),
     OPTION("version", version, NULL, "print the version"),
     OPTION("help", help, NULL, "print help"),
+    OPTION("journal", journal, NULL, NULL), /* what a holder becomes has no standard error */
     OPTION("btf", host.btf_path, "FILE", NULL), /* a kernel without BTF */
     OPTION("bpffs", host.bpffs_path, "DIR", NULL), /* a host without bpffs */
     OPTION("without", without, "FEATURE,…", NULL), /* a kernel without them */

@@ -8,7 +8,7 @@
 typedef struct DaemonOptions {
     HostOptions host;
     const char *without;
-    bool features, version, help;
+    bool features, purge, after_stop, journal, version, help;
 } DaemonOptions;
 
 typedef struct DaemonOption {

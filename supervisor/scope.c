@@ -207,9 +207,14 @@ static int start_unit(sd_bus *bus, const Scope *s, const ScopeConfig *config, Er
     return wait_job(bus, &job, e);
 }
 
+static int scope_hold(Scope *s, const ScopeConfig *config, Error *e)
+{
+    return holder_start(s->unit, config->instance, config->config_dir, &s->holder, e);
+}
+
 static int scope_make(sd_bus *bus, Scope *s, const ScopeConfig *config, Error *e)
 {
-    int r = holder_start(s->unit, &s->holder, e);
+    int r = scope_hold(s, config, e);
     if (r == 0)
         r = start_unit(bus, s, config, e);
     if (r == 0)
@@ -221,7 +226,7 @@ static int scope_make(sd_bus *bus, Scope *s, const ScopeConfig *config, Error *e
 
 /* --- one that is there --- */
 
-static int scope_take(sd_bus *bus, Scope *s, Error *e)
+static int scope_take(sd_bus *bus, Scope *s, const ScopeConfig *config, Error *e)
 {
     int r = unit_cgroup(bus, s->unit, &s->path, e);
     if (r < 0)
@@ -229,7 +234,7 @@ static int scope_take(sd_bus *bus, Scope *s, Error *e)
     s->found = true;
     pid_t pid = cgroup_holder(s->path);
     /* Somebody has killed it, but modules are still there: it gets a new one. */
-    return pid > 0 && holder_find(pid, &s->holder, NULL) == 0 ? 0 : holder_start(s->unit, &s->holder, e);
+    return pid > 0 && holder_find(pid, &s->holder, NULL) == 0 ? 0 : scope_hold(s, config, e);
 }
 
 /* What is on its way out must be waited for: its name is taken until it is gone. */
@@ -242,7 +247,9 @@ static int scope_get(sd_bus *bus, Scope *s, const ScopeConfig *config, Error *e)
         if (r < 0)
             return r;
         if (str_equal(state, "active"))
-            return scope_take(bus, s, e);
+            return scope_take(bus, s, config, e);
+        if (config->only_found)
+            return error_set(e, -ENOENT, "%s does not run", s->unit);
         if (str_equal(state, "") && (r = scope_make(bus, s, config, e)) != -EEXIST)
             return r;
         if (now_monotonic() >= end)
@@ -276,7 +283,7 @@ int scope_keep(Scope *s, Error *e)
     return holder_release(&s->holder, e);
 }
 
-int scope_renew(Scope *s, Error *e)
+int scope_renew(Scope *s, const ScopeConfig *config, Error *e)
 {
     _cleanup_bus_ sd_bus *bus = NULL;
     _cleanup_(freep) char *state = NULL;
@@ -289,7 +296,7 @@ int scope_renew(Scope *s, Error *e)
         return error_set(e, -ECANCELED, "%s is being stopped", s->unit);
     s->watch = sd_event_source_disable_unref(s->watch);
     holder_done(&s->holder);
-    return holder_start(s->unit, &s->holder, e);
+    return scope_hold(s, config, e);
 }
 
 int scope_watch(Scope *s, sd_event *event, sd_event_io_handler_t ended, void *userdata, Error *e)

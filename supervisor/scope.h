@@ -26,21 +26,24 @@ typedef struct Scope {
 
 typedef struct ScopeConfig {
     const char *instance;
-    uint64_t stop_usec; /* how long the modules may take to end before systemd kills them */
+    const char *config_dir; /* for the holder (holder.h) */
+    uint64_t stop_usec;     /* how long the modules may take to end before systemd kills them */
+    bool only_found;        /* none is made */
 } ScopeConfig;
 
 /* Whether systemd is process 1 here, so that a scope may be had. */
 bool scope_possible(void);
 /* The scope's unit name; owned by the caller. */
 char *scope_unit_name(const char *instance);
-/* Makes the scope, or takes one of that name which a dead daemon left. -ENXIO: systemd cannot be reached. The holder of
- * a new one still ends with us: scope_keep(), when the cgroup is in order. Waits for systemd, bounded. */
+/* Makes the scope, or takes one of that name which a dead daemon left. -ENXIO: systemd cannot be reached; -ENOENT:
+ * there is none, and only one that is there was wanted. The holder of a new one still ends with us: scope_keep(), when
+ * the cgroup is in order. Waits for systemd, bounded. */
 int scope_open(const ScopeConfig *config, Scope **ret, Error *e);
 int scope_keep(Scope *s, Error *e);
 /* `ended` is called once, when the holder has. */
 int scope_watch(Scope *s, sd_event *event, sd_event_io_handler_t ended, void *userdata, Error *e);
 /* The holder has ended: -ECANCELED when that is because systemd stops the scope. If somebody killed it, the scope lives
  * on as long as a module does, and gets a new one, which is to be put into its leaf, kept and watched. */
-int scope_renew(Scope *s, Error *e);
+int scope_renew(Scope *s, const ScopeConfig *config, Error *e);
 /* Forgets it; a scope that was not kept ends. */
 Scope *scope_close(Scope *s);

@@ -8,7 +8,7 @@
 
 const Option options[OPTION_N] = {
     [OPTION_INSTANCE] = {"instance", 'i', "NAME", "which daemon (default: $BULKHEAD_INSTANCE, or default)"},
-    [OPTION_CONFIG] = {"config", 0, "DIR", "the same as the word DIR"},
+    [OPTION_CONFIG] = {"config", 0, "DIR", "where the configuration is (default: /etc/bulkhead)"},
     [OPTION_JSON] = {"json", 0, NULL, "print JSON"},
     [OPTION_NO_PAGER] = {"no-pager", 0, NULL, "never start a pager"},
     [OPTION_NO_BLOCK] = {"no-block", 0, NULL, "do not wait for the outcome"},

@@ -103,3 +103,4 @@ ToolStatus verb_check(const Args *a);
 ToolStatus verb_plan(const Args *a);
 ToolStatus verb_graph(const Args *a);
 ToolStatus verb_explain(const Args *a);
+ToolStatus verb_purge(const Args *a);

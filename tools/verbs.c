@@ -120,6 +120,15 @@ const Verb verbs[] = {
      "  bulkhead shutdown\n"
      "  bulkhead shutdown --instance test --timeout 1m\n",
      verb_shutdown},
+    {"purge", "", 0, 0, BIT(OPTION_CONFIG), false, "remove all that a dead daemon left (root)",
+     "Its modules are taken down in phases, by the policies of the configuration; then its cgroups, pins and runtime\n"
+     "files go. State and logs stay. While a daemon of the instance lives it is refused: shutdown ends that one. The\n"
+     "next start of the daemon does the same by itself.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead purge\n"
+     "  bulkhead purge --instance test --config ./test-policy\n",
+     verb_purge},
 };
 
 const size_t verbs_n = ELEMENTS(verbs);
