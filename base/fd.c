@@ -166,15 +166,18 @@ ssize_t file_read(int dirfd, const char *path, char *buf, size_t size)
 int file_read_all(int dirfd, const char *path, size_t limit, char **ret, size_t *ret_size)
 {
     _cleanup_fd_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return -errno;
     struct stat st;
-    if (fstat(fd, &st) < 0)
+    if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;
     if (S_ISDIR(st.st_mode))
         return -EISDIR;
     if (!S_ISREG(st.st_mode))
         return -EINVAL;
+    return file_read_fd(fd, limit, ret, ret_size);
+}
+
+int file_read_fd(int fd, size_t limit, char **ret, size_t *ret_size)
+{
     _cleanup_(freep) char *buf = NULL;
     size_t used = 0, size = 0;
     for (;;) {

@@ -45,6 +45,8 @@ int dir_make(const char *path, mode_t mode);
 ssize_t file_read(int dirfd, const char *path, char *buf, size_t size);
 /* Reads a whole regular file of at most `limit` bytes. *ret is NUL-terminated and owned by the caller. */
 int file_read_all(int dirfd, const char *path, size_t limit, char **ret, size_t *ret_size);
+/* The same of what is open, from where it stands to its end; a pipe, too. */
+int file_read_fd(int fd, size_t limit, char **ret, size_t *ret_size);
 /* Writes `value` in a single write(2), as kernel files want it. */
 int file_write(int dirfd, const char *path, const char *value);
 /* Unsigned number in a small file; "max" reads as UINT64_MAX. */

@@ -58,12 +58,21 @@ static void on_changed(void *host, Generation *g, LifecycleState before)
                                lifecycle_state_name(g->lifecycle.state), g->number);
 }
 
+/* Whether the source is still to reap the pid: once it has told of the end it is off. */
+static bool waits_for(sd_event_source *s, pid_t pid)
+{
+    pid_t child;
+    return s && sd_event_source_get_child_pid(s, &child) >= 0 && child == pid &&
+           sd_event_source_get_enabled(s, NULL) > 0;
+}
+
 static bool on_launched(void *host, pid_t pid)
 {
     Host *h = host;
     for (size_t i = 0; i < h->n_modules; i++) {
         const Generation *g = h->modules[i].generation;
-        if (g && (hook_pid(g->hook) == pid || (g->child_source && g->pid == pid && g->main_alive)))
+        if (g && (hook_pid(g->hook) == pid || waits_for(g->child_source, pid) ||
+                  (g->main_source && g->main_alive && g->pid == pid)))
             return true;
     }
     return false;
@@ -391,7 +400,7 @@ Host *host_free(Host *h)
         sd_event_source_disable_unref(sources[i]);
     h->ctx.kernel = kernel_close(h->ctx.kernel);
     if (h->orphans)
-        box_end_orphans();
+        box_end_orphans(&h->ctx);
     /* A start that failed leaves what a dead daemon left as it was: the next one will find it. */
     bool clean = h->leftovers_over == h->n_leftovers;
     ground_close(h, clean);

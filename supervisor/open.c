@@ -15,6 +15,7 @@
 #include "supervisor/plan/budget.h"
 #include "supervisor/probe.h"
 #include "supervisor/report.h"
+#include "supervisor/run/box.h"
 #include "supervisor/run/start.h"
 #include "supervisor/run/view.h"
 
@@ -267,6 +268,9 @@ int open_host(Host *h)
         return fail(&e);
     if (h->ctx.tree && no_view.code)
         return fail(&no_view);
+    /* As process 1 of a container whatever loses its parent is ours to reap; without cgroups it is anyway. */
+    if (getpid() == 1 && !h->orphans && box_adopt_orphans(&h->ctx, &h->orphans, &e) < 0)
+        return fail(&e);
     code = check_limits(h);
     if (code)
         return code;

@@ -89,6 +89,7 @@ static void probe_ptrace(Features *f)
     if (caps && value == CAP_SET && feature_absent(f, FEATURE_PTRACE)) {
         const cap_value_t cap = CAP_SYS_PTRACE;
         (void)cap_set_flag(caps, CAP_EFFECTIVE, 1, &cap, CAP_CLEAR);
+        (void)cap_set_flag(caps, CAP_PERMITTED, 1, &cap, CAP_CLEAR);
         (void)cap_set_proc(caps);
     }
     (void)cap_free(caps);
@@ -103,7 +104,8 @@ void probe_calls(Features *f)
     probe_openat2(f);
     probe_seccomp(f);
     probe_children_file(f);
-    probe_ptrace(f);
+    if (geteuid() == 0) /* others have none, and nothing follows from it */
+        probe_ptrace(f);
 }
 
 void probe_tell_rooms(const Features *f)

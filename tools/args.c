@@ -19,6 +19,7 @@ const Option options[OPTION_N] = {
     [OPTION_LINES] = {"lines", 'n', "N", "only the last N"},
     [OPTION_SVG] = {"svg", 0, "FILE", "draw it into FILE (- = standard output); needs graphviz"},
     [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more: the phases of a stop"},
+    [OPTION_HOST] = {"host", 0, NULL, "look at the kernel and the host instead of a configuration"},
     [OPTION_HELP] = {"help", 'h', NULL, "print help, of a verb when one is given"},
     [OPTION_VERSION] = {"version", 0, NULL, "print the version"},
 };
@@ -139,6 +140,9 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
     case OPTION_VERBOSE:
         a->verbose = true;
         break;
+    case OPTION_HOST:
+        a->host = true;
+        break;
     case OPTION_HELP:
         a->help = true;
         break;
@@ -231,6 +235,8 @@ static int check(const Parse *p)
             return error_set(p->e, -EINVAL, "--%s does not go with %s", options[i].name, a->verb->name);
     if (a->config && a->n_words > 0)
         return error_set(p->e, -EINVAL, "give the directory once, as a word or by --config");
+    if (a->host && (a->config || a->n_words > 0))
+        return error_set(p->e, -EINVAL, "--host is about no configuration: leave the directory out");
     if (a->n_words < a->verb->min_words)
         return error_set(p->e, -EINVAL, "%s needs a %s", a->verb->name,
                          str_starts(a->verb->words, "MODULE") ? "MODULE" : a->verb->words);

@@ -30,6 +30,7 @@ typedef enum OptionId {
     OPTION_LINES,
     OPTION_SVG,
     OPTION_VERBOSE,
+    OPTION_HOST,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_N
@@ -53,7 +54,7 @@ typedef struct Args {
     const Verb *verb; /* NULL: only --help or --version was asked for */
     const char *instance;
     const char *config; /* NULL = not given */
-    bool json, no_pager, no_block, cascade, follow, verbose, help, version;
+    bool json, no_pager, no_block, cascade, follow, verbose, host, help, version;
     uint64_t timeout; /* µs, USEC_INFINITY = none */
     int signal;       /* 0 = not given */
     uint64_t lines;   /* UINT64_MAX = not given */
@@ -100,6 +101,7 @@ ToolStatus verb_shutdown(const Args *a);
 ToolStatus verb_logs(const Args *a);
 ToolStatus verb_events(const Args *a);
 ToolStatus verb_check(const Args *a);
+ToolStatus verb_check_host(const Args *a);
 ToolStatus verb_plan(const Args *a);
 ToolStatus verb_graph(const Args *a);
 ToolStatus verb_explain(const Args *a);

@@ -73,6 +73,8 @@ ToolStatus verb_check(const Args *a)
 {
     _cleanup_(config_done) Config c = {0};
     _cleanup_complaints_ Complaints complaints = {0};
+    if (a->host)
+        return verb_check_host(a);
     load(str_or(directory(a), "/etc/bulkhead"), &c, &complaints);
     if (a->json)
         print_complaints_json(&complaints);

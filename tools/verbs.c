@@ -76,15 +76,24 @@ const Verb verbs[] = {
      "  bulkhead events -f\n"
      "  bulkhead events --json | jq -c 'select(.event == \"exited\")'\n",
      verb_events},
-    {"check", "[DIR]", 0, 1, BIT(OPTION_JSON) | BIT(OPTION_CONFIG), false, "find every error of a configuration",
+    {"check", "[DIR]", 0, 1, BIT(OPTION_JSON) | BIT(OPTION_CONFIG) | BIT(OPTION_HOST), false,
+     "find every error of a configuration, or what the host lacks",
      "Of DIR, or /etc/bulkhead; needs no daemon. Prints nothing and exits 0 when all is well; else each error with its "
      "file and line, and exit\n"
      "status 78.\n"
      "\n"
+     "With --host: each feature of the kernel and the host that bulkheadd uses, tried, with what its absence costs "
+     "and\n"
+     "what would help. Exit status 0 when all is there that a daemon needs, else 1. What only root can try is said to "
+     "be\n"
+     "unknown to others.\n"
+     "\n"
      "examples:\n"
      "  bulkhead check\n"
      "  bulkhead check ./policy\n"
-     "  bulkhead check --json ./policy | jq -r '.[].message'\n",
+     "  bulkhead check --json ./policy | jq -r '.[].message'\n"
+     "  bulkhead check --host\n"
+     "  bulkhead check --host --json | jq -r '.[] | select(.here != true) | .feature'\n",
      verb_check},
     {"plan", "[DIR]", 0, 1, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT) | BIT(OPTION_CONFIG), true,
      "what would start in which order, with restart and drain times",

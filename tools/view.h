@@ -24,6 +24,10 @@ char *view_explain(const json_t *explain, const View *v);
 char *view_event(const json_t *event);
 /* What a progress line says of an event: "web: drain, 3 in flight, at most 26s more"; NULL when it is not worth one. */
 char *view_progress(const json_t *event);
+/* `bulkhead check --host`: the table of features, what is absent at length, whether it suffices. */
+char *view_host(const json_t *table, const View *v);
+/* Whether all is there that a daemon needs. */
+bool view_host_suffices(const json_t *table);
 /* "killed by SIGKILL", "out of memory", "exit status 1", "denied syscall mount"; NULL without a last_exit. */
 char *view_last_exit(const json_t *last_exit);
 

@@ -1,7 +1,6 @@
 /* See box.h. */
 #include "supervisor/run/box.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,14 +14,16 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "supervisor/run/marks.h"
 
-#define LOOK_USEC       (50 * USEC_PER_MSEC)
-#define ENVIRONMENT_MAX (4u << 20)
+#define LOOK_USEC    (50 * USEC_PER_MSEC)
+#define CHILDREN_MAX (4u << 20)
 
 struct Box {
     RunContext *ctx;
     Group *group;
     char *mark; /* without a group */
+    pid_t session;
 };
 
 struct BoxWatch {
@@ -94,21 +95,12 @@ const char *box_mark(const Box *b)
     return b->mark;
 }
 
-/* --- membership --- */
-
-static bool has_mark(pid_t pid, const char *mark)
+void box_started(Box *b, pid_t pid)
 {
-    char path[32];
-    _cleanup_(freep) char *text = NULL;
-    size_t size = 0, n = strlen(mark) + 1;
-    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    if (file_read_all(AT_FDCWD, path, ENVIRONMENT_MAX, &text, &size) < 0)
-        return false;
-    for (size_t i = 0; i < size; i += strlen(text + i) + 1)
-        if (size - i >= n && memcmp(text + i, mark, n) == 0)
-            return true;
-    return false;
+    b->session = pid;
 }
+
+/* --- membership --- */
 
 static bool in_cgroup(pid_t pid, const char *group)
 {
@@ -124,26 +116,25 @@ static bool in_cgroup(pid_t pid, const char *group)
     return strncmp(line, group, n) == 0 && (line[n] == '\0' || line[n] == '\n' || line[n] == '/');
 }
 
+/* Without a cgroup. 1: there may be more. */
+static int marked_pids(const Box *b, pid_t **ret, size_t *ret_n)
+{
+    return marks_pids(b->mark, b->ctx->can.ptrace, b->session, ret, ret_n);
+}
+
 bool box_contains(const Box *b, pid_t pid)
 {
     if (!b || pid <= 0)
         return false;
-    return b->group ? in_cgroup(pid, group_cgroup_path(b->group)) : has_mark(pid, b->mark);
-}
-
-/* Without a cgroup: every live process with the mark. A zombie has no environment any more, so it does not count. */
-static int marked_pids(const Box *b, pid_t **ret, size_t *ret_n)
-{
-    DIR *d = opendir("/proc");
-    if (!d)
-        return -errno;
-    for (struct dirent *e; (e = readdir(d));) {
-        uint64_t pid;
-        if (parse_u64(e->d_name, &pid) == 0 && has_mark((pid_t)pid, b->mark))
-            ARRAY_PUSH(*ret, *ret_n) = (pid_t)pid;
-    }
-    closedir(d);
-    return 0;
+    if (b->group)
+        return in_cgroup(pid, group_cgroup_path(b->group));
+    _cleanup_(freep) pid_t *pids = NULL;
+    size_t n = 0;
+    bool found = false;
+    if (marked_pids(b, &pids, &n) >= 0)
+        for (size_t i = 0; !found && i < n; i++)
+            found = pids[i] == pid;
+    return found;
 }
 
 int box_pids(const Box *b, pid_t **ret, size_t *ret_n)
@@ -162,19 +153,24 @@ int box_populated(const Box *b)
     _cleanup_(freep) pid_t *pids = NULL;
     size_t n;
     int r = box_pids(b, &pids, &n);
-    return r < 0 ? r : n > 0;
+    return r < 0 ? r : n > 0 || r > 0; /* in doubt it is asked again */
+}
+
+static int signal_marked(const Box *b, int sig, bool *ret_all)
+{
+    _cleanup_(freep) pid_t *pids = NULL;
+    size_t n = 0;
+    int r = marked_pids(b, &pids, &n), count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += kill(pids[i], sig) == 0;
+    *ret_all = r == 0;
+    return r < 0 ? r : count;
 }
 
 int box_signal(Box *b, int sig)
 {
-    if (b->group)
-        return group_signal(b->group, sig);
-    _cleanup_(freep) pid_t *pids = NULL;
-    size_t n;
-    int r = box_pids(b, &pids, &n), count = 0;
-    for (size_t i = 0; r == 0 && i < n; i++)
-        count += kill(pids[i], sig) == 0;
-    return r < 0 ? r : count;
+    bool all;
+    return b->group ? group_signal(b->group, sig) : signal_marked(b, sig, &all);
 }
 
 int box_kill(Box *b)
@@ -184,8 +180,9 @@ int box_kill(Box *b)
     /* Who forks between the look and the kill is found by the next look; bounded, since a fork bomb always wins this.
      */
     for (int round = 0; round < 100; round++) {
-        int n = box_signal(b, SIGKILL);
-        if (n <= 0)
+        bool all;
+        int n = signal_marked(b, SIGKILL, &all);
+        if (n < 0 || (n == 0 && all))
             return n;
     }
     return 0;
@@ -256,12 +253,26 @@ BoxWatch *box_unwatch(BoxWatch *w)
 
 /* --- orphans --- */
 
-static int children(pid_t **ret, size_t *ret_n)
+/* Without the kernel's list the parents of all tell. */
+static int children_slowly(pid_t **ret, size_t *ret_n)
 {
+    _cleanup_(freep) Process *all = NULL;
+    size_t n = 0;
+    int r = marks_look(NULL, true, &all, &n);
+    for (size_t i = 0; i < n; i++)
+        if (all[i].parent == getpid())
+            ARRAY_PUSH(*ret, *ret_n) = all[i].pid;
+    return r;
+}
+
+static int children(const RunContext *ctx, pid_t **ret, size_t *ret_n)
+{
+    if (!ctx->can.proc_children)
+        return children_slowly(ret, ret_n);
     char path[64], *save = NULL;
     _cleanup_(freep) char *text = NULL;
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)gettid());
-    int r = file_read_all(AT_FDCWD, path, ENVIRONMENT_MAX, &text, NULL);
+    int r = file_read_all(AT_FDCWD, path, CHILDREN_MAX, &text, NULL);
     for (char *word = r < 0 ? NULL : strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save))
         ARRAY_PUSH(*ret, *ret_n) = (pid_t)strtol(word, NULL, 10);
     return r;
@@ -274,7 +285,7 @@ static int on_sigchld(sd_event_source *s, const struct signalfd_siginfo *si, voi
     RunContext *ctx = userdata;
     _cleanup_(freep) pid_t *pids = NULL;
     size_t n = 0;
-    if (children(&pids, &n) < 0)
+    if (children(ctx, &pids, &n) < 0)
         return 0;
     for (size_t i = 0; i < n; i++)
         if (!ctx->hooks->launched(ctx->host, pids[i]))
@@ -290,12 +301,12 @@ int box_adopt_orphans(RunContext *ctx, sd_event_source **ret, Error *e)
     return r < 0 ? error_errno(e, r, "cannot become the reaper of orphans") : 0;
 }
 
-void box_end_orphans(void)
+void box_end_orphans(const RunContext *ctx)
 {
     for (int round = 0; round < 50; round++) {
         _cleanup_(freep) pid_t *pids = NULL;
         size_t n = 0;
-        if (children(&pids, &n) < 0 || n == 0)
+        if (children(ctx, &pids, &n) < 0 || n == 0)
             return;
         for (size_t i = 0; i < n; i++) {
             (void)kill(pids[i], SIGKILL);

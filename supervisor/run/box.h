@@ -1,9 +1,10 @@
 /* What keeps the processes of a generation (or of a hook) together: a cgroup, or, where the host has no writable cgroup
- * tree and the policy says cgroups = optional, a mark in their environment and the daemon's being their subreaper.
+ * tree and the policy says cgroups = optional, a mark in their environment, their session, and the daemon's being their
+ * subreaper (marks.h).
  *
  * With a cgroup every promise holds. Without, no limit can (they are refused by name before anything starts), nothing
- * is counted in the kernel, and a process that wipes its environment and leaves its session is only found when the
- * daemon ends: then whatever is still its child is killed. */
+ * is counted in the kernel, and a process that hides its environment, leaves its session and loses its parent is only
+ * found when the daemon ends: then whatever is still its child is killed. */
 #pragma once
 
 #include "supervisor/run/context.h"
@@ -27,6 +28,9 @@ const char *box_cgroup_path(const Box *b);
 /* "BULKHEAD_BOX=…" for the environment where that is what marks, else NULL. */
 const char *box_mark(const Box *b);
 
+/* The first process of the box was started: a session of its own is what it begins with. */
+void box_started(Box *b, pid_t pid);
+
 bool box_contains(const Box *b, pid_t pid);
 /* 1, 0, or a negative errno. NULL holds nothing. */
 int box_populated(const Box *b);
@@ -47,7 +51,7 @@ typedef struct BoxWatch BoxWatch;
 int box_watch(Box *b, BoxFn fn, void *userdata, BoxWatch **ret, Error *e);
 BoxWatch *box_unwatch(BoxWatch *w);
 
-/* Becomes the subreaper and reaps what nobody else waits for. For hosts without cgroups only. */
+/* Becomes the subreaper and reaps what nobody else waits for: where there are no cgroups, and as process 1. */
 int box_adopt_orphans(RunContext *ctx, sd_event_source **ret, Error *e);
 /* Kills whatever is still a child of the daemon, bounded. */
-void box_end_orphans(void);
+void box_end_orphans(const RunContext *ctx);

@@ -339,6 +339,7 @@ int spawn(const SpawnRequest *r, Spawned *ret, Error *e)
         return error_errno(e, code, "cannot create a process");
     }
     (void)fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
+    box_started(r->box, pid);
     *ret = (Spawned){.pid = pid, .pidfd = pidfd, .report = pipe_fds[0]};
     return 0;
 }

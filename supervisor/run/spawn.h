@@ -8,7 +8,7 @@
 
 typedef struct SpawnRequest {
     const Module *module;
-    const Box *box;
+    Box *box;
     char *const *argv; /* NULL for a probe */
     char *const *envp;
     int output, error;          /* stdout and stderr, borrowed */

@@ -120,8 +120,14 @@ static int on_other_main(sd_event_source *s, int fd, uint32_t events, void *user
     (void)fd, (void)events;
     Generation *g = userdata;
     sd_event_source_set_enabled(s, SD_EVENT_OFF);
+    siginfo_t si = {0};
     g->main_alive = false;
-    g->wait_code = 0; /* not our child: the kernel's record knows how it ended */
+    g->wait_code = 0;
+    /* Our child it is where orphans become ours; else the kernel's record knows how it ended. */
+    if (waitid(P_PIDFD, (id_t)g->pidfd, &si, WEXITED | WNOHANG) == 0 && si.si_pid == g->pid) {
+        g->wait_code = si.si_code;
+        g->wait_status = si.si_status;
+    }
     g->module->ctx->hooks->exited(g->module->ctx->host, g);
     return 0;
 }

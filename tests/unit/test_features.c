@@ -1,11 +1,13 @@
 /* The table of features: every row is whole, and what is noted, forced, inferred and said follows from it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include <cmocka.h>
 
+#include "base/fd.h"
 #include "base/str.h"
 #include "supervisor/features.h"
 
@@ -22,6 +24,26 @@ static void test_every_row_is_whole(void **state)
         assert_true((int)row->above <= i);
         for (int k = 0; k < i; k++)
             assert_string_not_equal(row->name, feature_rows[k].name);
+    }
+}
+
+/* The page has the table as it is here, row by row. */
+static void test_the_page_is_the_table(void **state)
+{
+    (void)state;
+    static const char *const required[] = {"always", "unless cgroups = optional", "unless bpf = optional", "no"};
+    _cleanup_(freep) char *page = NULL;
+    assert_int_equal(file_read_all(AT_FDCWD, "docs/features.md", 1u << 20, &page, NULL), 0);
+    const char *at = page;
+    for (int i = 0; i < FEATURE_N; i++) {
+        const FeatureRow *row = &feature_rows[i];
+        _cleanup_(freep) char *line =
+            xasprintf("| `%s` | %s | %s | %s | %s | %s |\n", row->name, row->what, row->cost,
+                      row->instead ? row->instead : "nothing", required[row->need], row->mend);
+        const char *found = strstr(at, line);
+        at = found ? found : at;
+        if (!found)
+            fail_msg("docs/features.md has not, in its place: %s", line);
     }
 }
 
@@ -131,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_row_is_whole),
+        cmocka_unit_test(test_the_page_is_the_table),
         cmocka_unit_test(test_without),
         cmocka_unit_test(test_unknown_is_not_absent),
         cmocka_unit_test(test_what_is_below_goes_too),

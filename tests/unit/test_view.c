@@ -216,8 +216,54 @@ static void test_odd_documents(void **state)
     for (size_t i = 0; i < ELEMENTS(odd); i++) {
         json_t *j = json(odd[i]);
         _cleanup_(freep) char *a = view_status(j, &v), *b = view_module(j, &v), *c = view_explain(j, &v),
-                              *d = view_event(j), *e = view_progress(j), *f = view_teardown(j, &v);
-        assert_true(a && b && c && d && f && (!e || *e));
+                              *d = view_event(j), *e = view_progress(j), *f = view_teardown(j, &v),
+                              *g = view_host(j, &v);
+        assert_true(a && b && c && d && f && g && (!e || *e));
+        json_decref(j);
+    }
+}
+
+static const char host_text[] =
+    "[{\"feature\":\"tree\",\"here\":true,\"why\":\"hybrid\",\"required\":\"unless cgroups = "
+    "optional\",\"cost\":\"much\"},"
+    "{\"feature\":\"peak\",\"here\":false,\"why\":\"no such \\u001b[31mfile\",\"required\":\"no\",\"cost\":\"a "
+    "number\","
+    "\"instead\":null,\"mend\":\"Linux 5.19\"},"
+    "{\"feature\":\"btf\",\"here\":%s,\"why\":\"w\",\"required\":\"unless bpf = optional\",\"cost\":\"counters\","
+    "\"instead\":\"nothing\",\"mend\":\"a kernel\"}]";
+
+static void test_host(void **state)
+{
+    (void)state;
+    _cleanup_(freep) char *here = xasprintf(host_text, "true"), *absent = xasprintf(host_text, "false"),
+                          *unknown = xasprintf(host_text, "null");
+    assert_view(view_host, here, 80,
+                "FEATURE  HERE         WITHOUT IT\n"
+                "tree     yes, hybrid  much\n"
+                "peak     no           a number\n"
+                "btf      yes, w       counters\n"
+                "\n"
+                "peak is not here: no such \\x1b[31mfile\n"
+                "  costs:    a number\n"
+                "  helps:    Linux 5.19\n"
+                "\n"
+                "2 here, 1 absent; all that bulkheadd needs is here\n");
+    const struct {
+        const char *text, *end;
+        bool suffices;
+    } cases[] = {
+        {here, "all that bulkheadd needs is here\n", true},
+        {absent, "1 here, 2 absent; bulkheadd needs btf\n", false},
+        {unknown, "1 here, 1 absent, 1 not known (only root can try them); bulkheadd needs btf: run this as root\n",
+         false},
+        {"[]", "0 here, 0 absent; all that bulkheadd needs is here\n", false},
+    };
+    View v = {.width = 0, .now = NOW};
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        json_t *j = json(cases[i].text);
+        _cleanup_(freep) char *got = view_host(j, &v);
+        assert_string_equal(got + strlen(got) - strlen(cases[i].end), cases[i].end);
+        assert_int_equal(view_host_suffices(j), cases[i].suffices);
         json_decref(j);
     }
 }
@@ -228,7 +274,7 @@ int main(void)
         cmocka_unit_test(test_status),         cmocka_unit_test(test_every_line_fits),
         cmocka_unit_test(test_module),         cmocka_unit_test(test_explain_denied_syscall),
         cmocka_unit_test(test_explain_states), cmocka_unit_test(test_events),
-        cmocka_unit_test(test_odd_documents),
+        cmocka_unit_test(test_odd_documents),  cmocka_unit_test(test_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
