@@ -31,8 +31,10 @@ static int take_lock(int dir, const char *name, int *ret, Error *e)
         if (errno != EWOULDBLOCK)
             return error_errno(e, -errno, "cannot lock %s/%s/lock", RUN_DIR, name);
         (void)file_read(dir, "lock", pid, sizeof pid);
-        return error_set(e, -EBUSY, "instance '%s' is run by another daemon already (pid %s): use another --instance",
-                         name, *pid ? pid : "?");
+        return error_set(
+            e, -EBUSY,
+            "instance '%s' is run by another daemon already (pid %s): stop that one, or use another --instance", name,
+            *pid ? pid : "?");
     }
     struct stat st;
     if (fstat(fd, &st) < 0 || st.st_nlink == 0)
