@@ -201,7 +201,8 @@ int group_signal(Group *g, int sig)
         return -ENOENT;
     Pids seen = {0};
     int signalled = 0, r = 1;
-    /* Frozen, one pass finds all of them; else until a pass finds nobody new. */
+    /* Frozen, one pass finds all of them; else until a pass finds nobody new. Who blocks the signal, as glibc's fork()
+     * does since 2.41, may still have a child that was not told: cgroup.kill is for those. */
     for (int pass = 0; r > 0 && pass < (frozen == 0 ? 1 : SIGNAL_PASSES); pass++)
         r = signal_new(g, sig, &seen, &signalled);
     free(seen.pid);
