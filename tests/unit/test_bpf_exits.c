@@ -343,6 +343,36 @@ static int hog(void *arg)
     return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) ? WTERMSIG(status) : 93;
 }
 
+/* cgroup2 hands memory down only from cgroups without processes: while it is handed down to the leaf, this process sits
+ * beside the tree instead of above it. */
+static bool memory_hand_down(const Live *l, bool on)
+{
+    char own[512], aside[560], path[800];
+    snprintf(own, sizeof own, "%s", l->root);
+    *strrchr(own, '/') = 0;
+    snprintf(aside, sizeof aside, "%s-self", l->root);
+    const char *const steps[] = {own, l->root, "modules", "modules/a"}; /* from the top down */
+    int n = (int)ELEMENTS(steps), r = 0;
+    if (on) {
+        snprintf(path, sizeof path, "%s/cgroup.procs", aside);
+        r = mkdir(aside, 0755) < 0 ? -errno : file_write(AT_FDCWD, path, "0");
+    }
+    for (int i = 0; i < n && r == 0; i++) {
+        const char *step = steps[on ? i : n - 1 - i];
+        snprintf(path, sizeof path, "%s%s%s/cgroup.subtree_control", step[0] == '/' ? "" : l->root,
+                 step[0] == '/' ? "" : "/", step);
+        r = file_write(AT_FDCWD, path, on ? "+memory" : "-memory");
+    }
+    if (!on && r == 0) {
+        snprintf(path, sizeof path, "%s/cgroup.procs", own);
+        r = file_write(AT_FDCWD, path, "0");
+        r = r == 0 && rmdir(aside) < 0 ? -errno : r;
+    }
+    if (r < 0)
+        print_message("%s: %s\n", path, strerror(-r));
+    return r == 0;
+}
+
 /* A cgroup with 32 MiB and no swap: a v1 one beside the leaf, or the leaf itself. */
 static bool memory_limited(Live *l, Hog *ret)
 {
@@ -356,13 +386,15 @@ static bool memory_limited(Live *l, Hog *ret)
     }
     snprintf(ret->memory, sizeof ret->memory, "%s", l->leaf);
     snprintf(path, sizeof path, "%s/memory.max", l->leaf);
-    return file_write(AT_FDCWD, path, "33554432") == 0;
+    return memory_hand_down(l, true) && file_write(AT_FDCWD, path, "33554432") == 0;
 }
 
 static void memory_done(const Live *l, const Hog *h)
 {
     if (strcmp(h->memory, l->leaf) != 0)
         EVENTUALLY(rmdir(h->memory) == 0);
+    else
+        assert_true(memory_hand_down(l, false));
 }
 
 static void test_oom_takes_the_main_process(void **state)
