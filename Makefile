@@ -54,7 +54,7 @@ LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
 TOOL_LIBS := $(LIBS)
 
 .DEFAULT_GOAL := all
-.PHONY: all man deps check test unit unit-binaries integration san demo bench lint format install uninstall deb deb-12 deb-13 clean help
+.PHONY: all man deps check test unit unit-binaries helpers integration san vm vm-12 vm-13 ci demo bench lint format install uninstall deb deb-12 deb-13 clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -154,6 +154,8 @@ deps: ## install what is missing from Debian (root)
 
 unit-binaries: $(UNITS) ## build the unit tests and run none
 
+helpers: $(HELPERS) ## build the programs that tests run as modules
+
 unit: $(UNITS) ## run the unit tests
 	@tests/run-units $(UNITS)
 
@@ -171,6 +173,18 @@ test: deps ## install what is missing, build, lint, run every test, again under 
 	$(MAKE) san
 
 check: unit ## alias of unit
+
+# Debian guests under qemu, one or both releases side by side; VM_ARGS goes to pytest ("-k whole_suite").
+vm: ## run every test in Debian 12 and 13 guests, with the package installed (root; vm-12 or vm-13 for one)
+	tools/setup vm
+	tests/vm/run 12 13 $(if $(VM_ARGS),-- $(VM_ARGS))
+
+vm-12 vm-13: vm-%: # in one of them
+	tools/setup vm
+	tests/vm/run $* $(if $(VM_ARGS),-- $(VM_ARGS))
+
+ci: ## what CI runs: test, then vm
+	.ci/run
 
 demo: deps ## install what is missing, build, and show the story in a minute (root)
 	$(MAKE) all $(HELPERS)
