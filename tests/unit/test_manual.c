@@ -478,9 +478,9 @@ static void test_generator_refuses(void **state)
 static void test_groff_has_no_complaint(void **state)
 {
     const Manual *m = *state;
-    _cleanup_(freep) char *there = NULL;
-    if (run("command -v groff && command -v scdoc", &there) != 0) {
-        print_message("skipped: groff or scdoc is not installed (tools/setup)\n");
+    _cleanup_(freep) char *look = xasprintf("command -v groff && ls %s/%s", m->folder, pages[0]), *there = NULL;
+    if (run(look, &there) != 0 && !str_equal(getenv("MUST_WORK"), "1")) {
+        print_message("skipped: groff is not installed, or scdoc was not when this was built (tools/setup)\n");
         skip();
     }
     for (size_t i = 0; i < PAGE_N; i++) {

@@ -80,7 +80,7 @@ def guest(release, out, package):
         g.put(package, "/root/bulkhead.deb")
         g.run("apt-get install -y /root/bulkhead.deb 2>&1", timeout=300)
         g.put_tree(SOURCE, [p.name for p in SOURCE.iterdir() if not p.name.startswith(("build", ".git", ".pytest_cache"))], INSIDE)
-        g.put_tree(OUT.parent / f"release-{release}", ["helpers", "unit"], f"{INSIDE}/build")
+        g.put_tree(OUT.parent / f"release-{release}", ["helpers", "unit", "man"], f"{INSIDE}/build")
         g.run(f"ln -s /usr/sbin/bulkheadd /usr/bin/bulkhead {INSIDE}/build")
     except BaseException:
         g.stop()
