@@ -95,6 +95,6 @@ int feature_refuse(const Features *f, FeatureId id, Error *e);
 bool features_suffice(const Features *f);
 /* A line for each that is absent, but for those that go with another one. */
 void features_log(const Features *f);
-/* [{"feature","here":true|false|null,"why","forced","required":"always"|"unless cgroups = optional"|…|"no","what",
- * "cost","instead","mend"}], in the table's order. */
+/* [{"feature","above","here":true|false|null,"why","forced","required":"always"|"unless cgroups =
+ * optional"|…|"no","what", "cost","instead","mend"}], in the table's order. */
 json_t *features_json(const Features *f);

@@ -43,6 +43,13 @@ static void add_row(Table *t, const json_t *row)
     table_add(t, xstrdup(text_of(row, "cost")), COLOUR_NONE);
 }
 
+/* Absent, and not only because another one is. */
+static bool is_worth_words(const json_t *row)
+{
+    _cleanup_(freep) char *follows = xasprintf("needs %s", text_of(row, "above"));
+    return json_is_false(json_object_get(row, "here")) && !str_equal(follows, text_of(row, "why"));
+}
+
 static void add_line(StrBuf *b, const char *what, const char *text)
 {
     _cleanup_(freep) char *shown = str_escape(text, strlen(text), SIZE_MAX);
@@ -74,6 +81,19 @@ static char *needed_names(const json_t *table, bool absent)
     return strbuf_take(&b);
 }
 
+/* ", unless bpf = optional": each way out of an absence once. */
+static char *ways_out(const json_t *table)
+{
+    StrBuf b = STRBUF_NULL;
+    for (size_t i = 0; i < json_array_size(table); i++) {
+        const json_t *row = json_array_get(table, i);
+        const char *way = text_of(row, "required");
+        if (json_is_false(json_object_get(row, "here")) && str_starts(way, "unless ") && !(b.s && strstr(b.s, way)))
+            strbuf_addf(&b, ", %s", way);
+    }
+    return strbuf_take(&b);
+}
+
 bool view_host_suffices(const json_t *table)
 {
     _cleanup_(freep) char *absent = needed_names(table, true), *unknown = needed_names(table, false);
@@ -93,14 +113,15 @@ char *view_host(const json_t *table, const View *v)
     }
     table_print(&t, v->width, v->colours, &b);
     for (size_t i = 0; i < json_array_size(table); i++)
-        if (json_is_false(json_object_get(json_array_get(table, i), "here")))
+        if (is_worth_words(json_array_get(table, i)))
             add_absent(&b, json_array_get(table, i));
     _cleanup_(freep) char *absent = needed_names(table, true), *unknown = needed_names(table, false);
     strbuf_addf(&b, "\n%zu here, %zu absent", c.here, c.absent);
     if (c.unknown)
         strbuf_addf(&b, ", %zu not known (only root can try them)", c.unknown);
+    _cleanup_(freep) char *ways = ways_out(table);
     if (*absent)
-        strbuf_addf(&b, "; bulkheadd needs %s", absent);
+        strbuf_addf(&b, "; bulkheadd needs %s%s", absent, ways);
     else if (*unknown)
         strbuf_addf(&b, "; bulkheadd needs %s: run this as root", unknown);
     else

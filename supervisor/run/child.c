@@ -117,7 +117,8 @@ static int set_limits(const ChildPlan *p, int *limit)
 static int drop_bounding(uint64_t keep)
 {
     for (unsigned long cap = 0; cap < 64; cap++) {
-        if (keep & (1ull << cap))
+        /* Dropping takes CAP_SETPCAP, which a container may lack together with all that is to be dropped. */
+        if ((keep & (1ull << cap)) || prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 0)
             continue;
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
             if (errno == EINVAL) /* past the kernel's last one */

@@ -356,6 +356,12 @@ static int explain_limit(const Module *m, const ChildReport *r, Error *e)
             keys[i].offset == offsetof(ModulePolicy, limits.rlimits[0]) + (size_t)r->limit * sizeof(Rlimit))
             name = keys[i].name;
     }
+    const Limits *l = &m->policy->limits;
+    if (r->limit == CHILD_LIMIT_NICE && r->error == EACCES)
+        return error_set(e, -r->error, "nice = %d is below the daemon's own, and it lacks CAP_SYS_NICE", l->nice);
+    if (r->limit == CHILD_LIMIT_OOM_SCORE_ADJ && r->error == EACCES)
+        return error_set(e, -r->error, "oom_score_adj = %d is below the daemon's own, and it lacks CAP_SYS_RESOURCE",
+                         l->oom_score_adj);
     struct rlimit own;
     if (r->error != EPERM || r->limit < 0 || getrlimit((__rlimit_resource_t)r->limit, &own) < 0)
         return error_errno(e, -r->error, "%s", name);

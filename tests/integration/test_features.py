@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 import leaks
+from day import ordinary, ordinary_day
 from lib import BUILD, PATIENCE, alive, drop_to, helper, reachable, wait_for
 
 PROGRAM = str(BUILD / "bulkheadd")
@@ -85,33 +86,6 @@ class Without:
         assert len(d.log.strip().splitlines()) == 1 and "--without" in d.log, d.log
         assert key != "bpf" or f"{self.name} is needed" in d.log and "bpf = optional" in d.log, d.log
         d.check_clean()
-
-
-def ordinary(d):
-    """A day in the life: order, readiness, a hook, a crash and its restart, a stubborn one killed, a daemon found."""
-    d.add("base", {"module.exec": f"{helper('probe')} base", "module.ready": "notify", "module.exec_start_pre": f"{helper('touch')} pre"})
-    d.add("top", {"module.exec": f"{helper('probe')} top", "module.ready": "notify", "module.requires": "base"})
-    d.add("crash", {"module.exec": f"{helper('exitwith')} 3 {d.fifo('crash')}"})
-    d.add("stubborn", {"module.exec": helper("stubborn"), "module.stop_timeout": "200ms"})
-    d.add("old", {"module.exec": helper("daemonize"), "module.stop_timeout": "200ms", "sandbox.user": "nobody"})
-    d.add("broken", {"module.exec": "/nonexistent/program", "recovery.restart": "no"})
-    return d
-
-
-def ordinary_day(d):
-    assert [m.more[0] for m in d.marks.of("up")] == ["base", "top"] and d.marks.of("pre")
-    assert d.module("broken")["state"] == "failed" and "exec: /nonexistent/program" in d.explain("broken")
-    d.go(str(d.scratch / "crash"))
-    assert d.wait("crash", lambda m: m["generation"] == 2 and m["state"] == "running")["last_exit"]["code"] == 3
-    left = [d.marks.wait("stubborn").pid, d.marks.wait("daemon").pid]
-    d.cli("stop", "stubborn", "old", rc=0)
-    assert not any(alive(p) for p in left)
-    d.cli("restart", "--cascade", "base", rc=0)
-    d.marks.wait("up", 4)
-    d.wait("top", "running")
-    assert [m.more[0] for m in d.marks.of("up")] == ["base", "top"] * 2 and [m.more[0] for m in d.marks.of("down")] == ["top", "base"]
-    d.stop()
-    assert [m.more[0] for m in d.marks.of("down")] == ["top", "base"] * 2
 
 
 def supervises(w, **kwargs):
@@ -368,10 +342,11 @@ def zombies(pid):
 def _(w):
     """They matter where there are no cgroups."""
     d = w.run({"old": {"module.exec": helper("daemonize"), "module.stop_timeout": "200ms", "sandbox.user": "nobody"},
-               "left": {"module.exec": f"{helper('daemonize')} leave", "module.stop_timeout": "200ms", "recovery.restart": "no"}},
+               "left": {"module.exec": f"{helper('daemonize')} leave", "module.stop_timeout": "200ms", "recovery.restart": "no", "module.start": "manual"}},
               also=["cgroup-tree"], supervisor=OPTIONAL)
     found = d.marks.wait("daemon")
-    d.wait("left", lambda m: m["state"] == "idle")
+    d.cli("start", "left", rc=0)
+    d.wait("left", lambda m: m["state"] == "idle" and m["generation"] == 1)
     assert leaks.processes_with(f"BULKHEAD_BOX={d.instance}/modules/left/1") == []
     d.cli("stop", "old", rc=0)
     assert not alive(found.pid)

@@ -253,7 +253,7 @@ static void test_host(void **state)
         bool suffices;
     } cases[] = {
         {here, "all that bulkheadd needs is here\n", true},
-        {absent, "1 here, 2 absent; bulkheadd needs btf\n", false},
+        {absent, "1 here, 2 absent; bulkheadd needs btf, unless bpf = optional\n", false},
         {unknown, "1 here, 1 absent, 1 not known (only root can try them); bulkheadd needs btf: run this as root\n",
          false},
         {"[]", "0 here, 0 absent; all that bulkheadd needs is here\n", false},
