@@ -47,6 +47,7 @@ typedef struct GroupLimits {
     X(memory_high) /* memory.high and memory.oom.group */               \
     X(memory_swap) /* memory.swap.max, or v1's memory.memsw */          \
     X(memory_peak) /* memory.peak, or v1's memory.max_usage_in_bytes */ \
+    X(pressure)    /* cpu.pressure and the like: PSI */                 \
     X(clone_into)  /* CLONE_INTO_CGROUP, by the self-test */            \
     X(kill)        /* cgroup.kill */                                    \
     X(freeze)      /* cgroup.freeze */                                  \
@@ -156,6 +157,13 @@ int group_attach(Group *g, pid_t pid, Error *e);
  * `cpus` makes the group's cpuset directory. */
 int group_set_limits(Group *g, const GroupLimits *limits, Error *e);
 int group_read_stats(const Group *g, GroupStats *ret);
+/* Percent of the last ten seconds in which some process of the group waited; negative where the kernel does not tell.
+ */
+typedef struct GroupPressure {
+    double cpu, memory, io;
+} GroupPressure;
+/* -ENODATA without PSI. */
+int group_read_pressure(const Group *g, GroupPressure *ret);
 /* What is worth keeping when it ends, at a third of the price: cpu_usage_usec, memory_peak, memory_oom_kills. */
 int group_read_last(const Group *g, GroupStats *ret);
 /* 1 populated, 0 not, or a negative errno. Counts processes of sub-groups. */

@@ -80,6 +80,13 @@ static bool root_has(const CgroupTree *t, int h, const char *file)
     return h >= 0 && t->fd[h] >= 0 && faccessat(t->fd[h], file, F_OK, 0) == 0;
 }
 
+/* The file may be there and not be read from: psi=0 at boot, or cgroup.pressure = 0 above. */
+static bool root_has_pressure(const CgroupTree *t)
+{
+    char text[256];
+    return file_read(t->fd[CG_UNIFIED], "memory.pressure", text, sizeof text) > 0;
+}
+
 /* A child that CLONE_INTO_CGROUP put into `dirfd`, or that puts itself there, and that had nothing to do but to live:
  * 1 it did, 0 it was killed at birth, or the negative errno of clone3. No exit signal: nobody else's SIGCHLD handling
  * shall see it. */
@@ -158,6 +165,7 @@ void features_probe(CgroupTree *t)
         .memory_swap =
             allowed.memory_swap && root_has(t, memory, v1 ? "memory.memsw.limit_in_bytes" : "memory.swap.max"),
         .memory_peak = allowed.memory_peak && root_has(t, memory, v1 ? "memory.max_usage_in_bytes" : "memory.peak"),
+        .pressure = allowed.pressure && root_has_pressure(t),
         .kill = allowed.kill && root_has(t, CG_UNIFIED, "cgroup.kill"),
         .freeze = allowed.freeze && root_has(t, CG_UNIFIED, "cgroup.freeze"),
     };

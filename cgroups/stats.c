@@ -104,3 +104,23 @@ int group_read_stats(const Group *g, GroupStats *ret)
     *ret = s;
     return 0;
 }
+
+/* The first line of a pressure file: "some avg10=1.53 avg60=…". */
+static double some_avg10(const Group *g, const char *file)
+{
+    static const char begin[] = "some avg10=";
+    char text[512], *end;
+    if (group_read_file(g, CG_UNIFIED, file, text, sizeof text) < 0 || !str_starts(text, begin))
+        return -1;
+    double percent = strtod(text + strlen(begin), &end);
+    return *end == ' ' ? percent : -1;
+}
+
+int group_read_pressure(const Group *g, GroupPressure *ret)
+{
+    if (!g->tree->features.pressure)
+        return -ENODATA;
+    *ret =
+        (GroupPressure){some_avg10(g, "cpu.pressure"), some_avg10(g, "memory.pressure"), some_avg10(g, "io.pressure")};
+    return 0;
+}

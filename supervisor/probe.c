@@ -120,6 +120,7 @@ void probe_tell_rooms(const Features *f)
         .memory_high = !feature_absent(f, FEATURE_MEMORY_HIGH),
         .memory_swap = !feature_absent(f, FEATURE_MEMORY_SWAP),
         .memory_peak = !feature_absent(f, FEATURE_MEMORY_PEAK),
+        .pressure = !feature_absent(f, FEATURE_PSI),
         .clone_into = !feature_absent(f, FEATURE_CLONE_INTO_CGROUP) && !feature_absent(f, FEATURE_CLONE3),
         .kill = !feature_absent(f, FEATURE_CGROUP_KILL),
         .freeze = !feature_absent(f, FEATURE_CGROUP_FREEZE),
@@ -157,6 +158,7 @@ void probe_tree(Features *f, const CgroupTree *t, const Error *why)
                                 : "no such file");
     feature_note(f, FEATURE_MEMORY_SWAP, c->memory_swap, c->memory_swap ? NULL : "no such file");
     feature_note(f, FEATURE_MEMORY_PEAK, c->memory_peak, c->memory_peak ? NULL : "no such file");
+    feature_note(f, FEATURE_PSI, c->pressure, c->pressure ? NULL : "memory.pressure cannot be read");
     feature_note(f, FEATURE_CLONE_INTO_CGROUP, c->clone_into,
                  feature_absent(f, FEATURE_CLONE3) ? "needs clone3" : c->clone_into_why);
     feature_note(f, FEATURE_CGROUP_KILL, c->kill, c->kill ? NULL : "no such file");

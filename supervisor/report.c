@@ -216,6 +216,14 @@ static json_t *suggestion(const Module *m, int nr)
                      json_sprintf("[sandbox]\nallow = %s%s%s", old ? old : "", old && *old ? ", " : "", syscall));
 }
 
+static json_t *pressure(const Generation *g)
+{
+    GroupPressure p;
+    if (!g || !box_group(g->leaf) || group_read_pressure(box_group(g->leaf), &p) < 0)
+        return json_null();
+    return json_pack("{s:f,s:f,s:f}", "cpu", p.cpu, "memory", p.memory, "io", p.io);
+}
+
 static json_t *explain(void *host, const char *name)
 {
     Host *h = host;
@@ -233,6 +241,7 @@ static json_t *explain(void *host, const char *name)
                           m->since ? json_integer((json_int_t)m->since) : json_null(), "wants",
                           m->want_up ? "up" : "down", "phase", text(phase < PHASE_N ? phase_names[phase] : NULL),
                           "waits_for", waits_for(h, m), "in_flight", number(in_flight));
+    json_object_set_new(o, "pressure", pressure(g));
     json_object_set_new(o, "status_text", text(g ? g->status_text : NULL));
     json_object_set_new(o, "next_start_usec", m->next_start ? json_integer((json_int_t)m->next_start) : json_null());
     json_object_set_new(o, "restarts", json_integer((json_int_t)m->restarts));

@@ -190,6 +190,23 @@ static void say_teardown(StrBuf *b, const json_t *x)
     }
 }
 
+/* Only what is worth it: below one percent nobody waits. */
+static void say_pressure(StrBuf *b, const json_t *x)
+{
+    static const char *const what[][2] = {{"cpu", "CPU"}, {"memory", "memory"}, {"io", "disk"}};
+    const json_t *pressure = json_object_get(x, "pressure");
+    bool any = false;
+    for (size_t i = 0; i < ELEMENTS(what); i++) {
+        double percent = json_number_value(json_object_get(pressure, what[i][0]));
+        if (percent < 1)
+            continue;
+        strbuf_addf(b, "%s %s %.0f %%", any ? "," : "In the last 10 seconds it waited for", what[i][1], percent);
+        any = true;
+    }
+    if (any)
+        strbuf_adds(b, " of the time.\n");
+}
+
 char *view_explain(const json_t *x, const View *v)
 {
     StrBuf b = STRBUF_NULL;
@@ -203,6 +220,7 @@ char *view_explain(const json_t *x, const View *v)
     strbuf_adds(&b, ".\n");
     if (str_equal(state, "running")) {
         say_up(&b, x);
+        say_pressure(&b, x);
         add_waiting(&b, x, "is to be stopped, and waits for");
     } else if (str_equal(state, "creating")) {
         strbuf_adds(&b, "It has been started and is not ready yet.\n");

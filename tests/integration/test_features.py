@@ -149,6 +149,13 @@ def _(w):
     supervises(w)
 
 
+@row("psi")
+def _(w):
+    d = w.run({"m": {"module.exec": f"{helper('probe')} m"}})
+    assert d.json("explain", "m")["pressure"] is None and d.module("m")["state"] == "running"
+    d.stop()
+
+
 @row("clone-into-cgroup", "clone3", "close-range")
 def _(w):
     d = w.run({"p": {"module.exec": f"{helper('probe')} p"}})
@@ -424,6 +431,18 @@ def test_check_host_says_when_there_is_no_daemon_beside_it(tmp_path):
     lonely.chmod(0o755)
     done = check_host(program=str(lonely))
     assert done.returncode == 1 and not done.stdout and re.search(r"bulkheadd is neither in .*/sbin nor in ", done.stderr), done
+
+
+def test_pressure_is_told(daemon, rows):
+    """Two spinners in a tenth of a CPU wait for it nearly all the time."""
+    if not rows["psi"]["here"] or not rows["cgroup-cpu"]["here"]:
+        assert rows["psi"]["why"] or rows["cgroup-cpu"]["why"]
+        return
+    d = daemon({"spin": {"module.exec": f"{helper('spin')} 2", "limits.cpu_max": "10%"}, "rests": {"module.exec": f"{helper('probe')} rests"}})
+    wait_for(lambda: d.json("explain", "spin")["pressure"]["cpu"] > 5, lambda: d.explain("spin"))
+    assert re.search(r"In the last 10 seconds it waited for CPU \d+ %", d.explain("spin"))
+    assert d.json("explain", "rests")["pressure"]["memory"] == 0 and "In the last 10 seconds" not in d.explain("rests")
+    d.stop()
 
 
 def test_a_cgroup_that_was_killed_once(daemon):

@@ -138,6 +138,10 @@ static void test_explain_states(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
+        {"{\"module\":\"w\",\"state\":\"running\",\"pressure\":{\"cpu\":34.6,\"memory\":0.99,\"io\":-1.0}}",
+         "w is running.\nIn the last 10 seconds it waited for CPU 35 % of the time.\n"},
+        {"{\"module\":\"w\",\"state\":\"running\",\"pressure\":{\"cpu\":2.0,\"memory\":1.0,\"io\":3.2}}",
+         "w is running.\nIn the last 10 seconds it waited for CPU 2 %, memory 1 %, disk 3 % of the time.\n"},
         {"{\"module\":\"w\",\"state\":\"running\",\"in_flight\":1,\"waits_for\":[],\"status_text\":\"a\\u0007b\"}",
          "w is running.\n1 connection is in flight.\nIt says of itself: a\\x07b\n"},
         {"{\"module\":\"w\",\"state\":\"creating\",\"waits_for\":[\"readiness (tcp)\"]}",
