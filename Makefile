@@ -174,13 +174,16 @@ test: deps ## install what is missing, build, lint, run every test, again under 
 
 check: unit ## alias of unit
 
-# Debian guests under qemu, one or both releases side by side; VM_ARGS goes to pytest ("-k whole_suite").
-vm: ## run every test in Debian 12 and 13 guests, with the package installed (root; vm-12 or vm-13 for one)
+# Debian guests under qemu, one or both releases side by side; the tests that must be found inside are asked for here, of our
+# own build; VM_ARGS goes to pytest ("-k whole_suite").
+vm: deps ## run every test in Debian 12 and 13 guests, with the package installed (root; vm-12 or vm-13 for one)
 	tools/setup vm
+	$(MAKE) all
 	tests/vm/run 12 13 $(if $(VM_ARGS),-- $(VM_ARGS))
 
-vm-12 vm-13: vm-%: # in one of them
+vm-12 vm-13: vm-%: deps # in one of them
 	tools/setup vm
+	$(MAKE) all
 	tests/vm/run $* $(if $(VM_ARGS),-- $(VM_ARGS))
 
 ci: ## what CI runs: test, then vm
