@@ -38,7 +38,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RELEASES = {"12": "bookworm", "13": "trixie"}
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bulkhead/vm"
-BOOT_PATIENCE = 240  # seconds from power on to "up"; 20 to 40 are usual, another guest beside it doubles that
+BOOT_PATIENCE = 400  # seconds from power on to "up"; 20 to 40 are usual, on a machine with other work it was 200
 RUN_PATIENCE = 120  # seconds for a command, unless told otherwise
 PR_SET_PDEATHSIG = 1
 KERNEL = "root=/dev/vda rw console=ttyS0 panic=-1 systemd.show_status=1"
