@@ -30,7 +30,7 @@ done
 done
 # Where cgroup2 has the controllers, who hands them down must be alone: not beside the one that waits for this namespace.
 [ -n "$READ_ONLY" ] || ! grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null || {
-    own=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/container
+    own=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/$CGROUP
     mkdir "$own"
     echo 0 >"$own/cgroup.procs"
 }
@@ -52,7 +52,8 @@ class Container(Daemon):
         words = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child=KILL", *namespaces, "sh", "-c", INSIDE, "sh",
                  *([helper("confine")] if confined else []), str(BUILD / "bulkheadd")]
         wrapper = self.dir / "container"
-        wrapper.write_text("#!/bin/sh\nexport READ_ONLY=%s AFRESH=%s\nexec %s \"$@\"\n" % ("1" if read_only else "", "1" if namespaces else "", " ".join(map(self.quoted, words))))
+        wrapper.write_text("#!/bin/sh\nexport READ_ONLY=%s AFRESH=%s CGROUP=%s\nexec %s \"$@\"\n" % (
+            "1" if read_only else "", "1" if namespaces else "", self.cgroup, " ".join(map(self.quoted, words))))
         wrapper.chmod(0o755)
         self.start(ready=False, program=str(wrapper))
         self.outside = self.pid
@@ -109,10 +110,13 @@ class Container(Daemon):
         return super().stop(expected, 0)
 
     def check_clean(self):
-        for box in self.boxes:
-            if box.path and (box.path / "container").exists():
-                (box.path / "container").rmdir()
+        for path in leaks.cgroups_named(self.cgroup):
+            os.rmdir(path)
         super().check_clean()
+
+    @property
+    def cgroup(self):
+        return f"container-{self.instance}"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The face: every verb, its exit status and its JSON; any D-Bus client; who may do what."""
 
+import contextlib
 import json
 import os
 import re
@@ -179,7 +180,8 @@ def test_a_client_that_says_nothing_or_nonsense_harms_nobody(daemon):
         s = socket.socket(socket.AF_UNIX)
         s.connect(f"/run/bulkhead/{d.instance}/bus")
         if i % 3:
-            s.send(b"\0" + os.urandom(200) if i % 3 == 1 else b"\0AUTH EXTERNAL 30\r\nBEGIN\r\n" + b"l\1\0\1" + b"\xff" * 60)
+            with contextlib.suppress(BrokenPipeError):  # 16 a user is the limit: the others are closed at once
+                s.send(b"\0" + os.urandom(200) if i % 3 == 1 else b"\0AUTH EXTERNAL 30\r\nBEGIN\r\n" + b"l\1\0\1" + b"\xff" * 60)
         silent.append(s)
     for s in silent:
         s.close()
