@@ -2,7 +2,9 @@
  *
  * STOPPING is waited for by all three kinds of edge: in a restart of both, the dependency goes STOPPING, WAITING,
  * STARTING, and whoever does not wait in the first of these starts ahead of it. It cannot hang: a stop is bounded, and
- * waits for nobody that is WAITING. */
+ * waits for nobody that is WAITING.
+ *
+ * DONE is READY for who depends on it, and DOWN for who it depends on. */
 #include "supervisor/plan/schedule.h"
 
 static bool on_its_way(NodeStatus s)

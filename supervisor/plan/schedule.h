@@ -10,6 +10,7 @@ typedef enum NodeStatus {
     NODE_READY,
     NODE_STOPPING,
     NODE_FAILED, /* its start failed, or it ended and will not be restarted in this attempt */
+    NODE_DONE,   /* over, as it was meant to be: counts for who requires it, and there is nothing to stop */
     NODE_STATUS_N
 } NodeStatus;
 

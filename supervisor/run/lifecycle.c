@@ -15,6 +15,7 @@ static const uint8_t table[][LIFECYCLE_EVENT_N] = {
     [LIFECYCLE_IDLE] = {EVENT(START) = TO(CREATING), EVENT(STOP) = TO(GONE)},
     [LIFECYCLE_CREATING] = {EVENT(READY) = TO(RUNNING),
                             EVENT(START_FAILED) = TO(DELETING), /* nothing was in service: nothing to drain */
+                            EVENT(EXITED) = TO(DRAINING),       /* a job has done its work, and is over with that */
                             EVENT(STOP) = TO(DRAINING)},
     [LIFECYCLE_RUNNING] = {EVENT(EXITED) = TO(DRAINING), /* gate and drain are skipped, the rest is the same way */
                            EVENT(STOP) = TO(DRAINING)},

@@ -21,7 +21,7 @@
     X(START, "start")                   /* the leaf is about to be made */                                         \
     X(READY, "ready")                   /* readiness was seen */                                                   \
     X(START_FAILED, "start-failed")     /* launch, readiness or time ran out; also the main process ended first */ \
-    X(EXITED, "exited")                 /* the main process ended, not asked to */                                 \
+    X(EXITED, "exited")                 /* the main process ended, not asked to; of a job: well */                 \
     X(STOP, "stop")                     /* somebody wants it down */                                               \
     X(DRAINED, "drained")               /* phases 1 to 3 are over */                                               \
     X(REMOVED, "removed")               /* all phases are over, its end was fine */                                \

@@ -12,13 +12,21 @@
 #include "supervisor/run/lifecycle.h"
 
 static const char *const expected[] = {
-    "idle start creating",      "idle stop gone",
-    "creating ready running",   "creating start-failed deleting",
-    "creating stop draining",   "running exited draining",
-    "running stop draining",    "draining drained deleting",
-    "draining exited draining", "draining stop draining",
-    "deleting exited deleting", "deleting stop deleting",
-    "deleting removed gone",    "deleting removed-failed failed",
+    "idle start creating",
+    "idle stop gone",
+    "creating ready running",
+    "creating start-failed deleting",
+    "creating exited draining",
+    "creating stop draining",
+    "running exited draining",
+    "running stop draining",
+    "draining drained deleting",
+    "draining exited draining",
+    "draining stop draining",
+    "deleting exited deleting",
+    "deleting stop deleting",
+    "deleting removed gone",
+    "deleting removed-failed failed",
 };
 
 static const char *expect(LifecycleState s, LifecycleEvent e)

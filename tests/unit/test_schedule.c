@@ -18,11 +18,11 @@ static void start_cells(void **state)
 {
     (void)state;
     static const ScheduleAnswer expected[][NODE_STATUS_N] = {
-        /*   DOWN                        WAITING        STARTING       READY        STOPPING       FAILED */
+        /*   DOWN                        WAITING        STARTING       READY        STOPPING       FAILED       DONE */
         {SCHEDULE_DEPENDENCY_FAILED, SCHEDULE_WAIT, SCHEDULE_WAIT, SCHEDULE_GO, SCHEDULE_WAIT,
-         SCHEDULE_DEPENDENCY_FAILED},
-        {SCHEDULE_GO, SCHEDULE_WAIT, SCHEDULE_WAIT, SCHEDULE_GO, SCHEDULE_WAIT, SCHEDULE_GO},
-        {SCHEDULE_GO, SCHEDULE_WAIT, SCHEDULE_WAIT, SCHEDULE_GO, SCHEDULE_WAIT, SCHEDULE_GO},
+         SCHEDULE_DEPENDENCY_FAILED, SCHEDULE_GO},
+        {SCHEDULE_GO, SCHEDULE_WAIT, SCHEDULE_WAIT, SCHEDULE_GO, SCHEDULE_WAIT, SCHEDULE_GO, SCHEDULE_GO},
+        {SCHEDULE_GO, SCHEDULE_WAIT, SCHEDULE_WAIT, SCHEDULE_GO, SCHEDULE_WAIT, SCHEDULE_GO, SCHEDULE_GO},
     };
     for (int kind = 0; kind < 3; kind++) {
         _cleanup_world_ World w = {0};
@@ -84,6 +84,7 @@ typedef struct Play {
     NodeStatus status[WORLD_RANDOM_MAX];
     bool stopping[WORLD_RANDOM_MAX];
     bool bad[WORLD_RANDOM_MAX]; /* its own start fails */
+    bool job[WORLD_RANDOM_MAX]; /* its start is over when it is DONE; between the two it is STOPPING */
     uint64_t seed;
 } Play;
 
@@ -92,9 +93,9 @@ static void check_start(const Play *p, size_t i)
 {
     for (size_t j = 0; j < p->g->n; j++) {
         if (p->edge[i][j] & 1)
-            assert_int_equal(p->status[j], NODE_READY);
+            assert_int_equal(p->status[j], p->job[j] ? NODE_DONE : NODE_READY);
         if (p->edge[i][j])
-            assert_true(p->status[j] == NODE_READY || p->status[j] == NODE_FAILED);
+            assert_true(p->status[j] == (p->job[j] ? NODE_DONE : NODE_READY) || p->status[j] == NODE_FAILED);
     }
 }
 
@@ -106,7 +107,10 @@ static bool start_turn(Play *p)
     for (size_t k = 0; k < p->g->n; k++) {
         size_t i = (k + shift) % p->g->n, on = UNTOUCHED;
         if (p->status[i] == NODE_STARTING && random_below(&p->seed, 2)) {
-            p->status[i] = p->bad[i] ? NODE_FAILED : NODE_READY;
+            p->status[i] = p->bad[i] ? NODE_FAILED : p->job[i] ? NODE_STOPPING : NODE_READY;
+            moved = true;
+        } else if (p->status[i] == NODE_STOPPING && random_below(&p->seed, 2)) {
+            p->status[i] = NODE_DONE;
             moved = true;
         }
         if (p->status[i] != NODE_WAITING)
@@ -138,8 +142,8 @@ static void play_start(Play *p)
 {
     for (size_t i = 0; i < p->g->n; i++)
         p->status[i] = NODE_WAITING;
-    while (in_status(p, NODE_WAITING) || in_status(p, NODE_STARTING)) {
-        bool starting = in_status(p, NODE_STARTING);
+    while (in_status(p, NODE_WAITING) || in_status(p, NODE_STARTING) || in_status(p, NODE_STOPPING)) {
+        bool starting = in_status(p, NODE_STARTING) || in_status(p, NODE_STOPPING);
         assert_true(start_turn(p) || starting); /* nothing begun and nothing moving would be a hang */
     }
     for (size_t k = 0; k < p->g->n; k++) { /* who failed: itself, or what it requires; in order, so that is known */
@@ -147,7 +151,7 @@ static void play_start(Play *p)
         bool fails = p->bad[i];
         for (size_t j = 0; j < p->g->n; j++)
             fails = fails || ((p->edge[i][j] & 1) && p->status[j] == NODE_FAILED);
-        assert_int_equal(p->status[i], fails ? NODE_FAILED : NODE_READY);
+        assert_int_equal(p->status[i], fails ? NODE_FAILED : p->job[i] ? NODE_DONE : NODE_READY);
     }
 }
 
@@ -170,7 +174,7 @@ static void play_stop(Play *p)
             }
             for (size_t j = 0; j < p->g->n; j++)
                 if (p->edge[j][i] && p->stopping[j])
-                    assert_true(p->status[j] == NODE_DOWN || p->status[j] == NODE_FAILED);
+                    assert_true(p->status[j] == NODE_DOWN || p->status[j] == NODE_FAILED || p->status[j] == NODE_DONE);
             p->status[i] = NODE_STOPPING;
             moved = true;
         }
@@ -180,7 +184,7 @@ static void play_stop(Play *p)
     }
 }
 
-static void play(uint64_t *seed, size_t round, bool failures)
+static void play(uint64_t *seed, size_t round, bool failures, bool jobs)
 {
     _cleanup_world_ World w = {0};
     Play p = {.seed = random_next(seed) | 1};
@@ -190,6 +194,8 @@ static void play(uint64_t *seed, size_t round, bool failures)
     p.g = g;
     for (size_t i = 0; i < n; i++)
         p.bad[i] = failures && random_below(seed, 4) == 0;
+    for (size_t i = 0; i < n; i++)
+        p.job[i] = jobs && random_below(seed, 3) == 0;
     play_start(&p);
 
     bool part = round % 3 == 0;
@@ -209,7 +215,7 @@ static void random_starts_and_stops(void **state)
     (void)state;
     uint64_t seed = 0x5c4ed;
     for (size_t round = 0; round < 3000; round++)
-        play(&seed, round, false);
+        play(&seed, round, false, false);
 }
 
 static void random_starts_that_fail(void **state)
@@ -217,7 +223,15 @@ static void random_starts_that_fail(void **state)
     (void)state;
     uint64_t seed = 0xfa11;
     for (size_t round = 0; round < 3000; round++)
-        play(&seed, round, true);
+        play(&seed, round, true, false);
+}
+
+static void random_starts_with_jobs(void **state)
+{
+    (void)state;
+    uint64_t seed = 0x10b5;
+    for (size_t round = 0; round < 3000; round++)
+        play(&seed, round, round % 2, true);
 }
 
 /* `restart` of both: the dependent stops first, and does not start before what it depends on is up again. */
@@ -246,6 +260,7 @@ int main(void)
         cmocka_unit_test(failure_is_told_before_waiting),
         cmocka_unit_test(random_starts_and_stops),
         cmocka_unit_test(random_starts_that_fail),
+        cmocka_unit_test(random_starts_with_jobs),
         cmocka_unit_test(restart_of_both),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
