@@ -17,6 +17,7 @@
 #include "supervisor/jobs.h"
 #include "supervisor/open.h"
 #include "supervisor/plan/bounds.h"
+#include "supervisor/pump.h"
 #include "supervisor/report.h"
 #include "supervisor/run/hook.h"
 #include "supervisor/run/start.h"
@@ -52,7 +53,7 @@ static void on_event(void *host, const Module *m, uint64_t generation, const cha
 static void on_changed(void *host, Generation *g, LifecycleState before)
 {
     Host *h = host;
-    jobs_generation_changed(h, g);
+    pump_generation_changed(h, g);
     if (h->control)
         control_module_changed(h->control, module_name(g->module), lifecycle_state_name(before),
                                lifecycle_state_name(g->lifecycle.state), g->number);
@@ -70,7 +71,7 @@ static bool on_launched(void *host, pid_t pid)
 {
     Host *h = host;
     for (size_t i = 0; i < h->n_modules; i++) {
-        const Generation *g = h->modules[i].generation;
+        const Generation *g = h->modules[i]->generation;
         if (g && (hook_pid(g->hook) == pid || waits_for(g->child_source, pid) ||
                   (g->main_source && g->main_alive && g->pid == pid)))
             return true;
@@ -79,15 +80,15 @@ static bool on_launched(void *host, pid_t pid)
 }
 
 static const RunHooks run_hooks = {
-    .launched = on_launched, .changed = on_changed, .exited = jobs_main_exited, .event = on_event};
+    .launched = on_launched, .changed = on_changed, .exited = pump_main_exited, .event = on_event};
 
 /* --- what the kernel tells --- */
 
 static Module *module_of(Host *h, uint64_t group)
 {
     for (size_t i = 0; i < h->n_modules; i++)
-        if (h->modules[i].group && group_id(h->modules[i].group) == group)
-            return &h->modules[i];
+        if (h->modules[i]->group && group_id(h->modules[i]->group) == group)
+            return h->modules[i];
     return NULL;
 }
 
@@ -138,10 +139,10 @@ static int on_startup_timeout(sd_event_source *s, uint64_t usec, void *userdata)
     Host *h = userdata;
     h->startup_timer = sd_event_source_disable_unref(h->startup_timer);
     for (size_t i = 0; h->starting && i < h->n_modules; i++) {
-        if (!h->modules[i].policy->required || !h->modules[i].want_up || h->status[i] == NODE_READY)
+        if (!h->modules[i]->policy->required || !h->modules[i]->want_up || h->status[i] == NODE_READY)
             continue;
         _cleanup_(freep) char *limit = format_usec(h->policy->supervisor.startup_timeout);
-        host_problem(h, "%s: not ready after startup_timeout %s", module_name(&h->modules[i]), limit);
+        host_problem(h, "%s: not ready after startup_timeout %s", module_name(h->modules[i]), limit);
         host_shutdown(h, "startup_timeout");
         return 0;
     }
@@ -259,7 +260,7 @@ void host_check_over(Host *h)
     if (!h->shutting_down || h->leftovers_over < h->n_leftovers)
         return;
     for (size_t i = 0; i < h->n_modules; i++)
-        if (h->modules[i].generation)
+        if (h->modules[i]->generation)
             return;
     (void)sd_event_exit(h->ctx.event, 0);
 }
@@ -349,7 +350,7 @@ Host *host_new(const HostOptions *options, int *ret_exit)
 int host_run(Host *h)
 {
     if (h->shutting_down) { /* told to, while leftovers were taken down */
-        jobs_changed(h);
+        pump_wake(h);
     } else {
         log_info("event=starting instance=%s modules=%zu cgroup=%s bpf=%s", h->options.instance, h->n_modules,
                  h->ctx.tree ? cgroup_tree_root_path(h->ctx.tree) : "none", h->ctx.kernel ? "yes" : "no");
@@ -380,6 +381,7 @@ static void close_module(Host *h, Module *m)
     free(m->last_exit);
     teardown_result_free(m->last_teardown);
     module_clear_error(m);
+    free(m);
 }
 
 Host *host_free(Host *h)
@@ -390,7 +392,7 @@ Host *host_free(Host *h)
         control_reply_done(h->shutdown_replies[i]);
     h->control = control_close(h->control);
     for (size_t i = 0; i < h->n_modules; i++)
-        close_module(h, &h->modules[i]);
+        close_module(h, h->modules[i]);
     for (size_t i = 0; i < h->n_leftovers; i++)
         leftover_free(h->leftovers[i]);
     free(h->leftovers);

@@ -33,7 +33,7 @@ typedef enum WaitFor { WAIT_UP, WAIT_DOWN, WAIT_RESTART } WaitFor;
 
 /* A client that waits for a module's outcome. */
 typedef struct Waiter {
-    size_t module;
+    const Module *module;
     WaitFor what;
     uint64_t after; /* WAIT_RESTART: done when a generation above this one is ready */
     ControlReply *reply;
@@ -46,8 +46,8 @@ typedef struct Host {
     Policy *policy;
     Graph *graph;
     RunContext ctx;
-    Scope *scope;    /* where ctx.tree stands, NULL where that is not systemd's to give */
-    Module *modules; /* parallel to policy->modules and graph->nodes */
+    Scope *scope;     /* where ctx.tree stands, NULL where that is not systemd's to give */
+    Module **modules; /* parallel to policy->modules and graph->nodes; owned, and a Module never moves */
     size_t n_modules;
     NodeStatus *status; /* parallel */
     bool *stopping;     /* parallel: to be taken down as soon as its dependents are */
@@ -85,7 +85,7 @@ void host_shutdown(Host *h, const char *why);
 /* The same, answering *reply (may be NULL) when all is down; asked for twice it does not hurry. */
 void host_shutdown_reply(Host *h, ControlReply *reply);
 
-/* Start-up is over: every module that should run does, or has failed once. Called by jobs.c. */
+/* Start-up is over: every module that should run does, or has failed once. Called by the pump. */
 void host_started(Host *h);
-/* Ends the loop when it is shutting down and nothing is left. Called by jobs.c. */
+/* Ends the loop when it is shutting down and nothing is left. Called by the pump. */
 void host_check_over(Host *h);

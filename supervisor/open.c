@@ -124,13 +124,12 @@ static void read_oom_score_adj(Host *h)
 static void make_modules(Host *h)
 {
     h->n_modules = h->policy->n_modules;
-    h->modules = new0_array(Module, h->n_modules);
+    h->modules = new0_array(Module *, h->n_modules);
     h->status = new0_array(NodeStatus, h->n_modules);
     h->stopping = new0_array(bool, h->n_modules);
     for (size_t i = 0; i < h->n_modules; i++) {
-        h->modules[i].ctx = &h->ctx;
-        h->modules[i].index = i;
-        h->modules[i].policy = h->policy->modules[i];
+        Module *m = h->modules[i] = new0(Module);
+        *m = (Module){.ctx = &h->ctx, .index = i, .policy = h->policy->modules[i]};
     }
 }
 
@@ -194,7 +193,7 @@ static int open_in_tree(Host *h, Error *e)
     group_close(modules);
     /* What cannot be had shows before anything is started, and a start makes its leaf only. */
     for (size_t k = 0; r == 0 && k < h->n_modules; k++)
-        r = module_make_group(&h->modules[k], e);
+        r = module_make_group(h->modules[k], e);
     return r;
 }
 

@@ -12,6 +12,7 @@
 #include "supervisor/plan/describe.h"
 #include "supervisor/run/output.h"
 #include "supervisor/stop/teardown.h"
+#include "supervisor/waiters.h"
 #include "supervisor/watch/exits.h"
 
 static json_t *number(uint64_t v)
@@ -40,7 +41,7 @@ const char *report_health(const Host *h, char **ret_reason)
 {
     StrBuf down = STRBUF_NULL, required = STRBUF_NULL;
     for (size_t i = 0; i < h->n_modules; i++) {
-        const Module *m = &h->modules[i];
+        const Module *m = h->modules[i];
         if (h->status[i] != NODE_FAILED && !(h->status[i] == NODE_WAITING && m->next_start))
             continue;
         StrBuf *b = m->policy->required && h->status[i] == NODE_FAILED ? &required : &down;
@@ -134,7 +135,7 @@ static json_t *status(void *host, const char *name)
     json_t *modules = json_array();
     for (size_t i = 0; i < h->n_modules; i++)
         if (!name || (ssize_t)i == only)
-            json_array_append_new(modules, module_json(h, &h->modules[i]));
+            json_array_append_new(modules, module_json(h, h->modules[i]));
     _cleanup_(freep) char *reason = NULL;
     const char *health = report_health(h, &reason);
     return json_pack("{s:s,s:s,s:o,s:I,s:o}", "instance", h->options.instance, "status", health, "reason", text(reason),
@@ -153,13 +154,13 @@ static json_t *waits_for(const Host *h, const Module *m)
             for (size_t j = 0; j < kinds[k]->n; j++) {
                 size_t on = kinds[k]->to[j];
                 if (h->status[on] == NODE_WAITING || h->status[on] == NODE_STARTING || h->status[on] == NODE_STOPPING)
-                    json_array_append_new(out, json_string(module_name(&h->modules[on])));
+                    json_array_append_new(out, json_string(module_name(h->modules[on])));
             }
     }
     if (h->stopping[m->index] && m->generation && !m->generation->lifecycle.intentional)
         for (size_t j = 0; j < n->before.n; j++)
             if (h->stopping[n->before.to[j]])
-                json_array_append_new(out, json_string(module_name(&h->modules[n->before.to[j]])));
+                json_array_append_new(out, json_string(module_name(h->modules[n->before.to[j]])));
     if (m->generation && m->generation->lifecycle.state == LIFECYCLE_CREATING)
         json_array_append_new(out, m->generation->hook && !m->generation->launch
                                        ? json_string("exec_start_pre")
@@ -230,7 +231,7 @@ static json_t *explain(void *host, const char *name)
     ssize_t i = graph_index(h->graph, name);
     if (i < 0)
         return NULL;
-    const Module *m = &h->modules[i];
+    const Module *m = h->modules[i];
     const Generation *g = m->generation;
     Phase phase = g ? teardown_phase(g) : PHASE_N;
     GroupStats s;
@@ -281,7 +282,7 @@ static bool module_at(void *host, size_t i, ControlModule *ret)
     Host *h = host;
     if (i >= h->n_modules)
         return false;
-    fill_module(h, &h->modules[i], ret);
+    fill_module(h, h->modules[i], ret);
     return true;
 }
 
@@ -324,7 +325,7 @@ static json_t *events(void *host, uint64_t limit)
 static int open_log(void *host, const char *name, const char **ret_kind, int *ret_fd, char **ret_identifier, Error *e)
 {
     Host *h = host;
-    const Module *m = &h->modules[graph_index(h->graph, name)];
+    const Module *m = h->modules[graph_index(h->graph, name)];
     LogTarget t = output_target(m);
     *ret_kind = log_target_names[t];
     if (t == LOG_FILE)
@@ -378,13 +379,13 @@ static void act(void *host, ControlVerb verb, const char *name, int sig, uint64_
     case CONTROL_STOP:
         jobs_stop(h, (size_t)i, flags & CONTROL_CASCADE, later);
         if ((flags & CONTROL_NO_BLOCK))
-            jobs_answer_now(h, later);
+            waiters_answer_now(h, later);
         break;
     case CONTROL_RESTART:
         jobs_restart(h, (size_t)i, flags & CONTROL_CASCADE, later);
         break;
     case CONTROL_KILL:
-        kill_module(h, &h->modules[i], sig, reply);
+        kill_module(h, h->modules[i], sig, reply);
         break;
     case CONTROL_SHUTDOWN:
         host_shutdown_reply(h, later);

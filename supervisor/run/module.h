@@ -1,7 +1,7 @@
 /* A module while the daemon runs: the policy it follows, the generation it has, what recovery knows of it. And a
  * generation: one run, with its leaf, its main process and the sources that watch it.
  *
- * Ownership: the host owns Modules (an array parallel to Policy.modules); a Module owns at most one Generation; a
+ * Ownership: the host owns Modules (parallel to Policy.modules); a Module owns at most one Generation; a
  * Generation owns its leaf handle, pidfd, readiness and teardown state and frees them in generation_free(). Everything
  * happens on the one event loop. */
 #pragma once
@@ -65,7 +65,7 @@ struct Module {
     Generation *generation;
     uint64_t last_generation;
 
-    /* What is wanted and where it stands: only supervisor/jobs.c writes these. */
+    /* What is wanted and where it stands: only supervisor/jobs.c and pump.c write these. */
     bool want_up;         /* somebody wants it to run: recovery may start it again */
     bool want_restart;    /* start again once it is down */
     bool generation_over; /* all phases are over: the generation is to be freed */

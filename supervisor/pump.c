@@ -1,0 +1,348 @@
+/* See pump.h. Invariants:
+ *   - status[i] READY, STARTING or STOPPING exactly while module i has a generation (until the pump frees it);
+ *   - a module that waits for its next start by recovery is WAITING with next_start set: who requires it waits too;
+ *   - generations are freed by the pump alone, so that no callback pulls the ground from under its caller. */
+#include "supervisor/pump.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "supervisor/run/start.h"
+#include "supervisor/stop/teardown.h"
+#include "supervisor/waiters.h"
+#include "supervisor/watch/exits.h"
+
+static int on_pump(sd_event_source *s, void *userdata);
+
+void pump_wake(Host *h)
+{
+    if (h->pumping)
+        return;
+    if (!h->pump && sd_event_add_defer(h->ctx.event, &h->pump, on_pump, h) < 0)
+        return;
+    sd_event_source_set_enabled(h->pump, SD_EVENT_ONESHOT);
+}
+
+/* --- failure, recovery --- */
+
+static double random_unit(void)
+{
+    uint32_t v = 0;
+    (void)!getrandom(&v, sizeof v, GRND_NONBLOCK);
+    return v / 4294967296.0;
+}
+
+static char *failure_text(const Module *m)
+{
+    if (m->last_error)
+        return xasprintf("%s: start failed at %s: %s", module_name(m), m->last_error_stage, m->last_error);
+    if (m->last_exit) {
+        _cleanup_(freep) char *how = exits_text(m->last_exit);
+        return xasprintf("%s: %s", module_name(m), how);
+    }
+    return xasprintf("%s: failed", module_name(m));
+}
+
+/* The start of module i has come to nothing (for now): tells who waits, and at start-up a required one ends it all. */
+static void start_came_to_nothing(Host *h, size_t i)
+{
+    Module *m = h->modules[i];
+    _cleanup_(freep) char *text = failure_text(m);
+    _cleanup_(freep) char *said = NULL;
+    if (m->next_start) {
+        uint64_t now = now_realtime();
+        uint64_t left = m->next_start > now ? m->next_start - now : 0;
+        _cleanup_(freep) char *delay = left > 10 * USEC_PER_MSEC ? format_usec(left) : NULL;
+        said = xasprintf("%s (next try %s%s)", text, delay ? "in " : "at once", delay ? delay : "");
+    }
+    waiters_answer(h, h->modules[i], WAIT_UP, said ? said : text);
+    waiters_answer(h, h->modules[i], WAIT_RESTART, said ? said : text);
+    if (h->starting && m->policy->required && !h->shutting_down) {
+        host_problem(h, "%s", text);
+        host_shutdown(h, "a required module did not start");
+    } else {
+        log_warning("module=%s event=start-failed reason=\"%s\"", module_name(m), said ? said : text);
+    }
+}
+
+static int on_restart_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    (void)s, (void)usec;
+    Module *m = userdata;
+    m->restart_timer = sd_event_source_disable_unref(m->restart_timer);
+    m->next_start = 0;
+    m->restarts++;
+    pump_wake(m->ctx->host);
+    return 0;
+}
+
+static void plan_restart(Host *h, size_t i, uint64_t delay)
+{
+    Module *m = h->modules[i];
+    h->status[i] = NODE_WAITING;
+    if (delay == 0 || sd_event_add_time_relative(h->ctx.event, &m->restart_timer, CLOCK_MONOTONIC, delay, 1000,
+                                                 on_restart_timer, m) < 0) {
+        m->restarts++;
+        return;
+    }
+    m->next_start = usec_add(now_realtime(), delay);
+    run_event(&h->ctx, m, 0, "backoff", NULL,
+              json_pack("{s:I,s:i}", "delay_usec", (json_int_t)delay, "attempt", (int)m->history.attempts));
+}
+
+/* An end that nobody wanted: restart now, later, or never. `ready_usec`: how long the run had been ready. */
+static void recover(Host *h, size_t i, bool success, uint64_t ready_usec)
+{
+    Module *m = h->modules[i];
+    RecoveryInput in = {.success = success, .ready_usec = ready_usec, .random = random_unit()};
+    RecoveryDecision d = recovery_decide(&m->policy->recovery, &m->history, &in);
+    bool up = m->want_up && !h->shutting_down;
+    m->gave_up = d.action == RECOVERY_GIVE_UP;
+    if (d.action == RECOVERY_RESTART && up) {
+        /* A start that fails at once must go through the loop, or a backoff of 0 would never let it turn. */
+        plan_restart(h, i, ready_usec ? d.delay_usec : MAX2(d.delay_usec, USEC_PER_MSEC));
+        return;
+    }
+    m->want_up = false;
+    h->status[i] = success ? NODE_DOWN : NODE_FAILED;
+    if (m->gave_up) {
+        log_error("module=%s event=gave-up attempts=%u", module_name(m), m->history.attempts);
+        run_event(&h->ctx, m, 0, "gave-up", NULL, json_pack("{s:i}", "attempts", (int)m->history.attempts));
+    }
+}
+
+/* --- generations --- */
+
+static bool known(const Host *h, const Module *m)
+{
+    return m->index < h->n_modules && h->modules[m->index] == m;
+}
+
+void pump_generation_changed(void *host, Generation *g)
+{
+    Host *h = host;
+    Module *m = g->module;
+    if (!known(h, m))
+        return;
+    const char *state = lifecycle_state_name(g->lifecycle.state);
+    m->since = now_realtime();
+    run_event(&h->ctx, m, g->number, state, NULL,
+              g->failed && m->last_error ? json_pack("{s:s,s:s}", "stage", m->last_error_stage, "error", m->last_error)
+                                         : NULL);
+    if (g->lifecycle.state == LIFECYCLE_RUNNING) {
+        h->status[m->index] = NODE_READY;
+        log_info("module=%s generation=%llu event=running pid=%d", module_name(m), (unsigned long long)g->number,
+                 (int)g->pid);
+        waiters_answer(h, m, WAIT_UP, NULL);
+        waiters_answer(h, m, WAIT_RESTART, NULL);
+    } else if (g->lifecycle.state == LIFECYCLE_DRAINING || g->lifecycle.state == LIFECYCLE_DELETING) {
+        h->status[m->index] = NODE_STOPPING;
+    }
+    pump_wake(h);
+}
+
+static void exited_early(Generation *g)
+{
+    Error e = {0};
+    _cleanup_(freep) char *how = exits_text(g->module->last_exit);
+    error_stage(&e, "ready");
+    error_set(&e, -ECHILD, "it ended before it was ready: %s", how);
+    generation_start_failed(g, &e);
+}
+
+void pump_main_exited(void *host, Generation *g)
+{
+    Host *h = host;
+    Module *m = g->module;
+    if (!known(h, m))
+        return;
+    if (!g->executed) { /* the launch failed, and that was told: this is its child going */
+        teardown_main_exited(g);
+        return;
+    }
+    if (!m->last_exit)
+        m->last_exit = new0(LastExit);
+    exits_describe(g, m->last_exit);
+    m->last_exit->success |= g->lifecycle.intentional;
+    _cleanup_(freep) char *how = exits_text(m->last_exit);
+    log_line(m->last_exit->success ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+             "module=%s generation=%llu event=exited how=\"%s\"", module_name(m), (unsigned long long)g->number, how);
+    run_event(&h->ctx, m, g->number, "exited", NULL,
+              json_pack("{s:i,s:i,s:b,s:b,s:s}", "code", m->last_exit->code, "signal", m->last_exit->signal, "oom",
+                        m->last_exit->oom, "success", m->last_exit->success, "how", how));
+    if (g->lifecycle.state == LIFECYCLE_CREATING) {
+        exited_early(g);
+    } else if (g->lifecycle.state == LIFECYCLE_RUNNING) {
+        g->failed = !m->last_exit->success;
+        generation_step(g, LIFECYCLE_EVENT_EXITED);
+    } else {
+        teardown_main_exited(g);
+    }
+}
+
+static void on_torn_down(Generation *g)
+{
+    Module *m = g->module;
+    m->generation_over = true;
+    generation_step(g, g->failed ? LIFECYCLE_EVENT_REMOVED_FAILED : LIFECYCLE_EVENT_REMOVED);
+    pump_wake(m->ctx->host);
+}
+
+static void begin_teardown(Host *h, Generation *g)
+{
+    TeardownRequest request = {.from = PHASE_CONTROLLERS, .finished = on_torn_down};
+    /* A start that failed half-way undoes just what it did. */
+    if (g->lifecycle.state == LIFECYCLE_DELETING) {
+        request.from = g->pid > 0 ? PHASE_PROCESS : PHASE_NETWORK;
+        request.skip = "it never was ready";
+    } else if (!g->lifecycle.intentional) {
+        request.skip = "it had ended by itself";
+    } else if (!g->ready) {
+        request.skip = "it never was ready";
+    }
+    teardown_start(g, &request);
+    if (h->hurried)
+        teardown_hurry(g);
+}
+
+/* The generation of module i is over and gone: what now? */
+static void generation_ended(Host *h, size_t i)
+{
+    Module *m = h->modules[i];
+    Generation *g = m->generation;
+    uint64_t ready_usec = g->ready ? now_monotonic() - g->ready : 0;
+    bool intentional = g->lifecycle.intentional, failed = g->failed, was_ready = g->ready;
+    m->generation_over = false;
+    m->generation = generation_free(g);
+    h->stopping[i] = false;
+    if (intentional) {
+        h->status[i] = m->want_restart && !h->shutting_down ? NODE_WAITING : NODE_DOWN;
+        waiters_answer(h, h->modules[i], WAIT_DOWN, NULL);
+        if (!m->want_restart) {
+            waiters_answer(h, h->modules[i], WAIT_UP, "it was stopped");
+            waiters_answer(h, h->modules[i], WAIT_RESTART, "it was stopped");
+        }
+        m->want_restart = false;
+    } else {
+        recover(h, i, !failed, ready_usec);
+        waiters_answer(h, h->modules[i], WAIT_DOWN, NULL);
+        if (!was_ready)
+            start_came_to_nothing(h, i);
+    }
+}
+
+/* --- the pump --- */
+
+static int on_delay(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    (void)s, (void)usec;
+    Host *h = userdata;
+    h->delay_timer = sd_event_source_disable_unref(h->delay_timer);
+    pump_wake(h);
+    return 0;
+}
+
+static bool may_begin_another(Host *h)
+{
+    const SupervisorPolicy *s = &h->policy->supervisor;
+    if (h->delay_timer)
+        return false;
+    if (s->parallel_start)
+        return true;
+    for (size_t i = 0; i < h->n_modules; i++)
+        if (h->status[i] == NODE_STARTING)
+            return false;
+    return true;
+}
+
+static bool try_start(Host *h, size_t i)
+{
+    Module *m = h->modules[i];
+    size_t on = 0;
+    if (m->generation || m->next_start || h->shutting_down)
+        return false;
+    switch (schedule_start(h->graph, h->status, i, &on)) {
+    case SCHEDULE_WAIT:
+        return false;
+    case SCHEDULE_DEPENDENCY_FAILED: {
+        _cleanup_(freep) char *why = xasprintf("it requires %s, which is not running", module_name(h->modules[on]));
+        module_set_error(m, "dependency", why);
+        h->status[i] = NODE_FAILED;
+        m->want_up = false;
+        m->since = now_realtime();
+        run_event(&h->ctx, m, 0, "dependency-failed", NULL,
+                  json_pack("{s:s}", "dependency", module_name(h->modules[on])));
+        start_came_to_nothing(h, i);
+        return true;
+    }
+    case SCHEDULE_GO:
+        break;
+    }
+    if (!may_begin_another(h))
+        return false;
+    h->status[i] = NODE_STARTING;
+    generation_start(m);
+    uint64_t delay = h->policy->supervisor.start_delay;
+    if (delay)
+        (void)sd_event_add_time_relative(h->ctx.event, &h->delay_timer, CLOCK_MONOTONIC, delay, 0, on_delay, h);
+    return true;
+}
+
+static bool try_stop(Host *h, size_t i)
+{
+    Module *m = h->modules[i];
+    size_t on;
+    if (!m->generation || m->generation->lifecycle.intentional ||
+        schedule_stop(h->graph, h->status, h->stopping, i, &on) != SCHEDULE_GO)
+        return false;
+    generation_step(m->generation, LIFECYCLE_EVENT_STOP);
+    return true;
+}
+
+/* One step for module i, if there is one to take. */
+static bool step_module(Host *h, size_t i)
+{
+    Module *m = h->modules[i];
+    Generation *g = m->generation;
+    if (m->generation_over) {
+        generation_ended(h, i);
+        return true;
+    }
+    if (g && !g->teardown && (g->lifecycle.state == LIFECYCLE_DRAINING || g->lifecycle.state == LIFECYCLE_DELETING)) {
+        begin_teardown(h, g);
+        return true;
+    }
+    if (h->stopping[i])
+        return try_stop(h, i);
+    return h->status[i] == NODE_WAITING && try_start(h, i);
+}
+
+static void check_start_up(Host *h)
+{
+    if (!h->starting || h->shutting_down || h->delay_timer)
+        return;
+    for (size_t i = 0; i < h->n_modules; i++)
+        if (h->status[i] == NODE_STARTING || h->status[i] == NODE_STOPPING)
+            return;
+    host_started(h);
+}
+
+static int on_pump(sd_event_source *s, void *userdata)
+{
+    (void)s;
+    Host *h = userdata;
+    h->pumping = true;
+    /* Every step changes a status for good or begins something that ends by an event, so this comes to rest. */
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < h->n_modules; i++)
+            again |= step_module(h, i);
+    }
+    h->pumping = false;
+    check_start_up(h);
+    host_check_over(h);
+    return 0;
+}
