@@ -8,6 +8,7 @@
 #include "policies/policy.h"
 #include "policies/values.h"
 
+const char *const module_type_names[MODULE_TYPE_N] = {"simple", "oneshot"};
 const char *const start_mode_names[START_MODE_N] = {"auto", "manual"};
 const char *const ready_kind_names[READY_KIND_N] = {"none", "exec", "notify", "fd", "tcp", "unix"};
 const char *const log_target_names[LOG_TARGET_N] = {"default", "journal", "file", "null", "inherit"};
@@ -45,6 +46,8 @@ const Key keys[] = {
     M("module", "exec", exec, COMMAND, "", "/usr/sbin/nginx -g 'daemon off;'", "the program and its arguments; split into words by quotes and backslashes, no shell. Must be given", .variables = true),
     M("module", "description", description, TEXT, "", "the web server", "what it is, for people"),
     M("module", "version", version, TEXT, "", "1.2.3", "its version, for people"),
+    M("module", "type", type, CHOICE, "simple", "oneshot", "whether it runs until it is stopped (simple), or is a job that ends (oneshot)", NAMES(module_type_names)),
+    M("module", "remain_after_exit", remain_after_exit, YES_NO, "no", "yes", "whether a oneshot that has ended well stays done, so that starting it again runs nothing"),
     M("module", "start", start, CHOICE, "auto", "manual", "whether it starts with the daemon (auto), or when it is asked for or required (manual)", NAMES(start_mode_names)),
     M("module", "exec_start_pre", exec_start_pre, COMMAND, "", "/usr/sbin/nginx -t", "run before each start, in the same box; its failure fails the start", .variables = true),
     M("module", "exec_stop_post", exec_stop_post, COMMAND, "", "/bin/rm -f /run/web/flag", "run after each end, in the same box", .variables = true),

@@ -110,9 +110,29 @@ static void check_order(Builder *b, const char *low, uint64_t low_value, const c
     complain_at(b, (const char *const[]){low, high}, 2, message);
 }
 
+/* What makes no sense for a job, or for nothing but a job. */
+static void check_type(Builder *b)
+{
+    const ModulePolicy *m = b->m;
+    if (is_bad(b, "module.type"))
+        return;
+    if (m->type != TYPE_ONESHOT) {
+        if (m->remain_after_exit)
+            complain_at(b, (const char *const[]){"module.remain_after_exit"}, 1, "needs a job (type = oneshot)");
+        return;
+    }
+    if (m->ready.kind != READY_NONE)
+        complain_at(b, (const char *const[]){"module.ready"}, 1,
+                    "a oneshot is ready when it has exited with 0 (ready = none)");
+    if (m->recovery.restart == RESTART_ALWAYS)
+        complain_at(b, (const char *const[]){"recovery.restart"}, 1,
+                    "a oneshot that is always restarted is never done (on-failure, no)");
+}
+
 static void check_together(Builder *b)
 {
     const ModulePolicy *m = b->m;
+    check_type(b);
     check_order(b, "work.drain_soft", m->work.drain_soft, "work.drain_hard", m->work.drain_hard);
     check_order(b, "recovery.backoff", m->recovery.backoff, "recovery.max_backoff", m->recovery.max_backoff);
     if (m->limits.memory_high != UINT64_MAX)

@@ -16,6 +16,9 @@
 
 #define MODULE_NAME_MAX 63
 
+/* simple: meant to run until it is stopped. oneshot: a job, meant to end; done when it has exited 0. */
+typedef enum ModuleType { TYPE_SIMPLE, TYPE_ONESHOT, MODULE_TYPE_N } ModuleType;
+
 typedef enum StartMode { START_AUTO, START_MANUAL, START_MODE_N } StartMode;
 
 typedef enum ReadyKind {
@@ -119,6 +122,8 @@ typedef struct ModulePolicy {
 
     char **exec; /* argv, expanded; at least one word */
     char *description, *version;
+    ModuleType type;
+    bool remain_after_exit; /* of a oneshot: it stays done, a second start runs nothing */
     StartMode start;
     char **exec_start_pre, **exec_stop_post; /* argv, NULL = none */
     char *working_dir;
@@ -185,6 +190,7 @@ int policy_shared_dir(char **ret);
 bool exit_set_contains(const ExitSet *set, int code, int signal);
 
 /* Names for show and for parse, index = enum value. */
+extern const char *const module_type_names[MODULE_TYPE_N];
 extern const char *const start_mode_names[START_MODE_N];
 extern const char *const ready_kind_names[READY_KIND_N];
 extern const char *const log_target_names[LOG_TARGET_N];

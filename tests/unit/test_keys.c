@@ -8,6 +8,19 @@
 #include "policies/keys.h"
 #include "policies/values.h"
 
+/* What must be said besides for the key to have a meaning. */
+static const char *needed_by(const Key *k)
+{
+    static const char *const needs[][2] = {
+        {"ports", "[work]\ntrack = connections\n"},
+        {"remain_after_exit", "[module]\ntype = oneshot\n"},
+    };
+    for (size_t i = 0; i < ELEMENTS(needs); i++)
+        if (strcmp(k->name, needs[i][0]) == 0)
+            return needs[i][1];
+    return "";
+}
+
 /* The configuration that gives one key (of the daemon or of web) the value; the rest is what must be there. */
 static char *config_with(const Key *k, const char *value)
 {
@@ -18,11 +31,9 @@ static char *config_with(const Key *k, const char *value)
         return dir;
     }
     bool is_exec = strcmp(k->name, "exec") == 0, is_user = strcmp(k->name, "user") == 0;
-    bool is_ports = strcmp(k->name, "ports") == 0;
     _cleanup_(freep) char *text =
         xasprintf("%s%s%s[%s]\n%s = %s\n", is_exec ? "" : "[module]\nexec = /bin/true\n",
-                  is_user ? "" : "[sandbox]\nuser = root\n", is_ports ? "[work]\ntrack = connections\n" : "",
-                  k->section, k->name, value);
+                  is_user ? "" : "[sandbox]\nuser = root\n", needed_by(k), k->section, k->name, value);
     config_write(dir, "modules.d/web.ini", text);
     if (is_exec)
         config_write(dir, "modules.d/web.ini.d/user.ini", "[sandbox]\nuser = root\n");
@@ -160,6 +171,8 @@ static void check_module_defaults(const ModulePolicy *m)
 {
     assert_null(m->description);
     assert_null(m->version);
+    assert_int_equal(m->type, TYPE_SIMPLE);
+    assert_false(m->remain_after_exit);
     assert_int_equal(m->start, START_AUTO);
     assert_null(m->exec_start_pre);
     assert_null(m->exec_stop_post);
@@ -236,8 +249,6 @@ static void test_everything_writes_each_key(void **state)
     char *dir = config_new();
     config_copy("tests/data/good/everything", dir, "");
     Policy *p = config_load_good(dir);
-    const ModulePolicy *web = policy_find(p, "web");
-    assert_non_null(web);
     _cleanup_(freep) char *daemon = NULL;
     assert_int_equal(file_read_all(AT_FDCWD, "tests/data/good/everything/bulkhead.ini", 1 << 20, &daemon, NULL), 0);
     for (size_t i = 0; i < keys_n; i++) {
@@ -246,8 +257,8 @@ static void test_everything_writes_each_key(void **state)
         _cleanup_(freep) char *line = xasprintf("\n%s = ", k->name);
         const char *file;
         unsigned number = 0;
-        if (!key_is_supervisor(k))
-            policy_origin(web, dotted, &file, &number);
+        for (size_t j = 0; !key_is_supervisor(k) && number == 0 && j < p->n_modules; j++)
+            policy_origin(p->modules[j], dotted, &file, &number);
         if (key_is_supervisor(k) ? !strstr(daemon, line) : number == 0)
             fail_msg("tests/data/good/everything does not write %s", dotted);
     }
