@@ -43,6 +43,7 @@ const Key keys[] = {
     S(cgroups, CHOICE, "required", "optional", "whether to go on without a writable cgroup tree: limits are refused by name then", NAMES(kernel_part_names)),
     S(log_level, CHOICE_TEXT, "info", "debug", "the least important line that the daemon logs", NAMES(log_level_names)),
 
+    M("module", "include", include, INCLUDES, "", "common.ini", "further files whose values lie below those of the module's own files"),
     M("module", "exec", exec, COMMAND, "", "/usr/sbin/nginx -g 'daemon off;'", "the program and its arguments; split into words by quotes and backslashes, no shell. Must be given", .variables = true),
     M("module", "description", description, TEXT, "", "the web server", "what it is, for people"),
     M("module", "version", version, TEXT, "", "1.2.3", "its version, for people"),
@@ -53,7 +54,7 @@ const Key keys[] = {
     M("module", "exec_stop_post", exec_stop_post, COMMAND, "", "/bin/rm -f /run/web/flag", "run after each end, in the same box", .variables = true),
     M("module", "working_dir", working_dir, PATH, "", "/srv/web", "the current directory; not given: /", .variables = true),
     M("module", "environment", environment, ENVIRONMENT, "", "LANG=C.UTF-8, \"GREETING=hello, world\"", "variables; they win over environment_file"),
-    M("module", "environment_file", environment_file, ENV_FILE, "", "-/etc/default/web", "a file of NAME=value lines; '-' before it: it may be missing"),
+    M("module", "environment_file", environment_file, ENV_FILE, "", "-/etc/default/web", "files of NAME=value lines, the last one wins; '-' before one: it may be missing"),
     M("module", "umask", umask, UMASK, "0022", "0077", "the file mode creation mask"),
     M("module", "requires", requires, MODULES, "", "db, cache", "must be ready before it starts; their failure is its failure"),
     M("module", "wants", wants, MODULES, "", "metrics", "are started too and waited for, but may fail"),

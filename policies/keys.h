@@ -23,7 +23,8 @@ typedef enum ValueKind {
     VALUE_COMMAND,      /* [char **] program and arguments, expanded */
     VALUE_PATH,         /* [char *] an absolute path, expanded */
     VALUE_ENVIRONMENT,  /* [char **] NAME=value, ... */
-    VALUE_ENV_FILE,     /* [char *] a path, absolute or relative to the configuration, '-' before it: may be missing */
+    VALUE_ENV_FILE,     /* [char **] paths, absolute or relative to the configuration, '-' before one: may be missing */
+    VALUE_INCLUDES,     /* [char **] paths relative to the configuration, '-' before one: may be missing */
     VALUE_DIRECTORIES,  /* [char **] relative names */
     VALUE_MODULES,      /* [char **] names of modules */
     VALUE_RULES,        /* [char **] seccomp rules */

@@ -7,6 +7,7 @@
 #include <sys/capability.h>
 
 #include "base/str.h"
+#include "policies/quantities.h"
 #include "policies/words.h"
 
 int list_command(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e)
@@ -83,6 +84,49 @@ int list_directories(const char *value, const ValueContext *x, char ***ret, Erro
         _cleanup_(freep) char *shown = value_shown(expanded);
         return error_set(e, -EINVAL, "'%s' is no relative name (web, web/cache; no '..', no leading or trailing '/')",
                          shown);
+    }
+    *ret = TAKE_PTR(done);
+    return 0;
+}
+
+int list_includes(const char *value, char ***ret, Error *e)
+{
+    _cleanup_strv_ char **items = NULL;
+    int r = words_split(value, WORDS_COMMAS, &items, e);
+    if (r < 0)
+        return r;
+    STRV_FOREACH (i, items) {
+        const char *path = *i + (**i == '-');
+        _cleanup_(freep) char *shown = value_shown(path);
+        if (!path_is_inside(path))
+            return error_set(e, -EINVAL,
+                             "'%s' is no file below the configuration directory (common.ini, "
+                             "common/web.ini; no '..', no leading '/')",
+                             shown);
+        for (char *const *j = items; j < i; j++)
+            if (strcmp(*j + (**j == '-'), path) == 0)
+                return error_set(e, -EINVAL, "%s is listed twice (keep one)", shown);
+    }
+    *ret = TAKE_PTR(items);
+    return 0;
+}
+
+int list_env_files(const char *value, const ValueContext *x, char ***ret, Error *e)
+{
+    _cleanup_strv_ char **items = NULL, **done = NULL;
+    int r = words_split(value, WORDS_COMMAS, &items, e);
+    if (r < 0)
+        return r;
+    STRV_FOREACH (i, items) {
+        char *path;
+        r = words_expand(*i, x->module, false, NULL, &path, e);
+        if (r < 0)
+            return r;
+        strv_push(&done, path);
+        const char *p = path + (path[0] == '-');
+        if (p[0] != '/' && !path_is_inside(p))
+            return value_wrong(path, e, "path",
+                               "/etc/default/web, or web.env beside bulkhead.ini; '-' before it: may be missing");
     }
     *ret = TAKE_PTR(done);
     return 0;

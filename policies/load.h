@@ -1,20 +1,24 @@
 /* What the parts of policy_load() share: the raw values of one module, and how they become a ModulePolicy.
  *
- * policy.c owns directories, files and the merge; module.c owns what a module's merged values mean together;
- * environment.c reads environment files. Private to policies/. */
+ * policy.c owns directories and the merge; source.c reads one file into raw values, include.c those that others name;
+ * module.c owns what a module's merged values mean together; environment.c reads environment files. Private to
+ * policies/. */
 #pragma once
 
 #include "policies/keys.h"
+#include "policies/layers.h"
 #include "policies/policy.h"
 #include "policies/values.h"
 
 /* A value as written; value NULL: the key was not. */
 typedef struct Raw {
     char *value;
-    bool from_defaults; /* in [defaults] of bulkhead.ini */
-    uint16_t file;      /* index in Loading.files */
+    PolicyLayer layer;
+    uint16_t file; /* index in Loading.files */
     uint32_t line;
 } Raw;
+
+typedef struct Included Included; /* include.c: the files that `include` names, each read once */
 
 typedef struct Loading {
     const char *dir;
@@ -24,9 +28,44 @@ typedef struct Loading {
     Nss *nss;
     SeccompCompiler *seccomp;
     Complaints *complaints;
+    Included **included;
+    size_t n_included;
+    unsigned walks; /* over what is included, so far */
+    Layers *layers; /* NULL: nobody asks */
 } Loading;
 
-/* Complains about `raw` of key k. */
+void raws_done(Raw *raws);
+/* Each value that `from` has replaces that of `to`. */
+void raws_put_over(const Raw *from, Raw *to);
+
+/* A file that is being read, or several after each other: what comes later wins. */
+typedef struct Source {
+    const Loading *l;
+    PolicyLayer layer;
+    uint16_t file;   /* index in Loading.files */
+    Raw *module;     /* where a module's keys go; NULL in bulkhead.ini ... */
+    Raw *supervisor; /* ... which has [supervisor] and */
+    Raw *defaults;   /* [defaults] instead */
+    bool known;      /* the section we are in */
+    size_t judged;   /* complaints about keys and sections that were understood as such */
+    bool lost;       /* something was not, so a key may only seem to be missing */
+} Source;
+
+/* Reads `path` beneath dirfd; takes `shown`. -ENOENT when it is missing (no complaint), -E2BIG after one that it is a
+ * file too many; else 0, with complaints or without. */
+int source_read(Loading *l, int dirfd, const char *path, char *shown, Source *s);
+/* Takes the file that was read last off the list: nothing may refer to it. */
+void source_forget(Loading *l);
+
+/* Puts what is included over `raws`, which hold [defaults]. Which files those are, `own` says (what the module's file
+ * and drop-ins come to), else [defaults]. *lost is set when not all of them was understood; `ml` (NULL: nobody asks)
+ * gets them. */
+void include_merge(Loading *l, const Raw *own, Raw *raws, bool *lost, ModuleLayers *ml);
+void include_done(Loading *l);
+
+/* Complains about `raw` of key k. A line that several modules share is complained about once, in the words of the
+ * first.
+ */
 void loading_complain(const Loading *l, const Key *k, const Raw *raw, const char *fmt, ...) _printf_(4, 5);
 
 /* Which keys fields_parse() looks at: of [supervisor], and of a module in two goes, since ${NAME} in the second needs

@@ -6,6 +6,15 @@
 #include "base/str.h"
 #include "policies/load.h"
 
+/* Is it there already, be it in other words (a path with %n in it)? */
+static bool complained(const Complaints *c, const char *file, unsigned line, const char *key)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (c->items[i].line == line && str_equal(c->items[i].key, key) && str_equal(c->items[i].file, file))
+            return true;
+    return false;
+}
+
 void loading_complain(const Loading *l, const Key *k, const Raw *raw, const char *fmt, ...)
 {
     va_list ap;
@@ -14,8 +23,11 @@ void loading_complain(const Loading *l, const Key *k, const Raw *raw, const char
     if (vasprintf(&message, fmt, ap) < 0)
         abort();
     va_end(ap);
-    _cleanup_(freep) char *dotted = xasprintf("%s%s.%s", raw->from_defaults ? "defaults." : "", k->section, k->name);
-    complaints_add(l->complaints, l->files[raw->file], raw->line, dotted, "%s", message);
+    bool defaults = raw->layer == LAYER_DEFAULTS, shared = defaults || raw->layer == LAYER_INCLUDE;
+    _cleanup_(freep) char *dotted = xasprintf("%s%s.%s", defaults ? "defaults." : "", k->section, k->name);
+    const char *file = l->files[raw->file];
+    if (!shared || !complained(l->complaints, file, raw->line, dotted))
+        complaints_add(l->complaints, file, raw->line, dotted, "%s", message);
     free(message);
 }
 
@@ -183,13 +195,19 @@ static bool read_environment(Builder *b)
         return false;
     if (!b->m->environment_file)
         return true;
-    _cleanup_strv_ char **file = NULL;
-    if (environment_read(b->l, &keys[k], &b->raws[k], b->m->environment_file, &file) < 0)
-        return false;
-    char **merged = environment_merge(file, b->m->environment);
+    _cleanup_strv_ char **all = NULL;
+    bool good = true;
+    STRV_FOREACH (path, b->m->environment_file) {
+        _cleanup_strv_ char **file = NULL;
+        good = environment_read(b->l, &keys[k], &b->raws[k], *path, &file) == 0 && good;
+        char **merged = environment_merge(all, file);
+        strv_free(all);
+        all = merged;
+    }
+    char **merged = environment_merge(all, b->m->environment);
     strv_free(b->m->environment);
     b->m->environment = merged;
-    return true;
+    return good;
 }
 
 static void note_origins(Builder *b)

@@ -18,104 +18,6 @@
 #include "policies/load.h"
 #include "policies/reader.h"
 
-static void raw_done(Raw *raw)
-{
-    free(raw->value);
-    *raw = (Raw){0};
-}
-
-static void raws_done(Raw *raws)
-{
-    for (size_t i = 0; i < keys_n; i++)
-        raw_done(&raws[i]);
-}
-
-static void raws_copy(const Raw *from, Raw *to)
-{
-    for (size_t i = 0; i < keys_n; i++) {
-        raw_done(&to[i]);
-        to[i] = from[i];
-        to[i].value = from[i].value ? xstrdup(from[i].value) : NULL;
-    }
-}
-
-/* --- one file ----------------------------------------------------------------------------------------------------- */
-typedef struct FileScope {
-    const Loading *l;
-    uint16_t file;
-    Raw *module;     /* where a module's keys go; NULL in bulkhead.ini ... */
-    Raw *supervisor; /* ... which has [supervisor] and */
-    Raw *defaults;   /* [defaults] instead */
-    bool known;      /* the section we are in */
-    size_t judged;   /* complaints about keys and sections that were understood as such */
-    bool lost;       /* something was not, so a key may only seem to be missing */
-} FileScope;
-
-static void enter_section(FileScope *s, const char *section, unsigned line)
-{
-    Complaints *c = s->l->complaints;
-    const char *file = s->l->files[s->file];
-    bool global = strcmp(section, "supervisor") == 0 || strcmp(section, "defaults") == 0;
-    s->known = key_section_exists(section) && global == !s->module;
-    if (s->known)
-        return;
-    s->judged++;
-    if (global) {
-        complaints_add(c, file, line, section, "not in a module's file (it belongs in bulkhead.ini)");
-    } else if (key_section_exists(section)) {
-        complaints_add(c, file, line, section, "not in bulkhead.ini (write %s.KEY = VALUE under [defaults])", section);
-    } else {
-        const char *nearest = key_nearest_section(section);
-        s->lost = true;
-        if (nearest)
-            complaints_add(c, file, line, section, "unknown section (did you mean [%s]?)", nearest);
-        else
-            complaints_add(c, file, line, section, "unknown section");
-    }
-}
-
-static void on_line(void *user, const char *section, const char *name, const char *value, unsigned line)
-{
-    FileScope *s = user;
-    if (!name) {
-        enter_section(s, section, line);
-        return;
-    }
-    if (!s->known)
-        return;
-    bool defaults = !s->module && strcmp(section, "defaults") == 0;
-    const Key *k = defaults ? key_find_dotted(name) : key_find(section, name);
-    if (!k) {
-        _cleanup_(freep) char *dotted = xasprintf("%s.%s", section, name);
-        _cleanup_(freep) char *why = defaults ? key_unknown_dotted(name) : key_unknown(section, name);
-        complaints_add(s->l->complaints, s->l->files[s->file], line, dotted, "%s", why);
-        s->judged++;
-        return;
-    }
-    Raw *raw = &(s->module ? s->module : defaults ? s->defaults : s->supervisor)[k - keys];
-    raw_done(raw);
-    *raw = (Raw){.value = xstrdup(value), .from_defaults = defaults, .file = s->file, .line = line};
-}
-
-/* Reads `path` beneath dirfd; takes `shown`. -ENOENT when it is missing, else 0: complaints are counted at the end. */
-static int read_file(Loading *l, int dirfd, const char *path, char *shown, FileScope *s)
-{
-    if (l->n_files > UINT16_MAX) {
-        complaints_add(l->complaints, shown, 0, NULL, "too many files (at most %d)", UINT16_MAX + 1);
-        free(shown);
-        return 0;
-    }
-    s->l = l;
-    s->file = (uint16_t)l->n_files;
-    s->judged = 0;
-    ARRAY_PUSH(l->files, l->n_files) = shown;
-    size_t before = l->complaints->n;
-    int r = reader_file(dirfd, path, shown, 0, on_line, s, l->complaints);
-    if (l->complaints->n - before > s->judged)
-        s->lost = true;
-    return r == -ENOENT ? -ENOENT : 0;
-}
-
 /* --- directories -------------------------------------------------------------------------------------------------- */
 static int compare_names(const void *a, const void *b)
 {
@@ -151,7 +53,13 @@ static char **list_names(Loading *l, int fd, const char *shown, const char *suff
     return names;
 }
 
-static void read_drop_ins(Loading *l, int modules_fd, const char *file_name, FileScope *s)
+static void note_file(ModuleLayers *ml, const Source *s)
+{
+    if (ml)
+        ARRAY_PUSH(ml->files, ml->n_files) = (LayerFile){.layer = s->layer, .file = s->file};
+}
+
+static void read_drop_ins(Loading *l, int modules_fd, const char *file_name, Source *s, ModuleLayers *ml)
 {
     _cleanup_(freep) char *dir = xasprintf("%s.d", file_name);
     _cleanup_(freep) char *shown = xasprintf("%s/modules.d/%s", l->dir, dir);
@@ -161,9 +69,39 @@ static void read_drop_ins(Loading *l, int modules_fd, const char *file_name, Fil
         return;
     }
     _cleanup_strv_ char **names = list_names(l, fd, shown, ".ini", NULL);
-    STRV_FOREACH (name, names)
-        if (read_file(l, fd, *name, xasprintf("%s/%s", shown, *name), s) == -ENOENT)
+    s->layer = LAYER_DROP_IN;
+    STRV_FOREACH (name, names) {
+        int r = source_read(l, fd, *name, xasprintf("%s/%s", shown, *name), s);
+        if (r == -ENOENT)
             complaints_add(l->complaints, l->files[s->file], 0, NULL, "a symbolic link to nowhere");
+        if (r == 0)
+            note_file(ml, s);
+    }
+}
+
+/* What the files of the module in modules.d/`file_name` say, merged into `raws`. True: all of it was understood. */
+static bool read_module(Loading *l, int modules_fd, const char *file_name, const char *shown, const Raw *defaults,
+                        Raw *raws, ModuleLayers *ml)
+{
+    Raw own[KEYS_MAX] = {0};
+    ModuleLayers above = {0}; /* an included file lies below them, but only they tell which it is */
+    Source s = {.module = own, .layer = LAYER_FILE};
+    int r = source_read(l, modules_fd, file_name, xstrdup(shown), &s);
+    if (r == -ENOENT) {
+        complaints_add(l->complaints, shown, 0, NULL, "a symbolic link to nowhere");
+        s.lost = true;
+    }
+    if (r == 0)
+        note_file(ml ? &above : NULL, &s);
+    read_drop_ins(l, modules_fd, file_name, &s, ml ? &above : NULL);
+    raws_put_over(defaults, raws);
+    include_merge(l, own, raws, &s.lost, ml);
+    raws_put_over(own, raws);
+    raws_done(own);
+    for (size_t i = 0; i < above.n_files; i++)
+        ARRAY_PUSH(ml->files, ml->n_files) = above.files[i];
+    free(above.files);
+    return !s.lost;
 }
 
 /* The module in modules.d/`file_name`, drop-ins and all. */
@@ -176,15 +114,12 @@ static ModulePolicy *load_module(Loading *l, int modules_fd, const char *file_na
                        MODULE_NAME_MAX);
         return NULL;
     }
+    ModuleLayers *ml = l->layers ? &ARRAY_PUSH(l->layers->modules, l->layers->n_modules) : NULL;
+    if (ml)
+        ml->name = xstrdup(name);
     Raw raws[KEYS_MAX] = {0};
-    raws_copy(defaults, raws);
-    FileScope s = {.module = raws};
-    if (read_file(l, modules_fd, file_name, xstrdup(shown), &s) == -ENOENT) {
-        complaints_add(l->complaints, shown, 0, NULL, "a symbolic link to nowhere");
-        s.lost = true;
-    }
-    read_drop_ins(l, modules_fd, file_name, &s);
-    ModulePolicy *m = module_build(l, name, shown, raws, !s.lost);
+    bool whole = read_module(l, modules_fd, file_name, shown, defaults, raws, ml);
+    ModulePolicy *m = module_build(l, name, shown, raws, whole);
     raws_done(raws);
     return m;
 }
@@ -219,13 +154,13 @@ static bool load_bulkhead_ini(Loading *l, Raw *defaults, Policy *p)
 {
     Raw supervisor[KEYS_MAX] = {0};
     bool bad[KEYS_MAX] = {0};
-    FileScope s = {.supervisor = supervisor, .defaults = defaults};
+    Source s = {.supervisor = supervisor, .defaults = defaults, .layer = LAYER_FILE};
     struct stat st;
-    int r = read_file(l, l->dirfd, "bulkhead.ini", xasprintf("%s/bulkhead.ini", l->dir), &s);
+    int r = source_read(l, l->dirfd, "bulkhead.ini", xasprintf("%s/bulkhead.ini", l->dir), &s);
     if (r == -ENOENT && fstatat(l->dirfd, "bulkhead.ini", &st, AT_SYMLINK_NOFOLLOW) == 0)
         complaints_add(l->complaints, l->files[s.file], 0, NULL, "a symbolic link to nowhere");
     else if (r == -ENOENT)
-        free(l->files[--l->n_files]); /* nothing refers to it */
+        source_forget(l);
 
     ValueContext x = {.nss = l->nss};
     SupervisorPolicy *v = &p->supervisor;
@@ -264,7 +199,8 @@ static char *without_trailing_slashes(const char *dir)
     return xstrndup(dir, n);
 }
 
-int policy_read(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints)
+int policy_read_layers(const char *dir, const char *shared_dir, Policy **ret, Layers *ret_layers,
+                       Complaints *complaints)
 {
     size_t before = complaints->n;
     Policy *p = new0(Policy);
@@ -277,10 +213,11 @@ int policy_read(const char *dir, const char *shared_dir, Policy **ret, Complaint
         strv_push(&profiles, xasprintf("%s/profiles", p->dir));
         if (shared_dir)
             strv_push(&profiles, xasprintf("%s/profiles", shared_dir));
-        Loading l = {.dir = p->dir, .dirfd = fd, .complaints = complaints};
+        Loading l = {.dir = p->dir, .dirfd = fd, .complaints = complaints, .layers = ret_layers};
         l.nss = nss_new();
         l.seccomp = seccomp_compiler_new(profiles);
         load_all(&l, p);
+        include_done(&l);
         seccomp_compiler_free(l.seccomp);
         nss_free(l.nss);
         ARRAY_PUSH(l.files, l.n_files) = NULL;
@@ -291,6 +228,11 @@ int policy_read(const char *dir, const char *shared_dir, Policy **ret, Complaint
         return 0;
     complaints_sort(complaints);
     return -EINVAL;
+}
+
+int policy_read(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints)
+{
+    return policy_read_layers(dir, shared_dir, ret, NULL, complaints);
 }
 
 int policy_load(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints)

@@ -120,15 +120,16 @@ typedef struct ModulePolicy {
     Origin *origins;
     size_t n_origins;
 
-    char **exec; /* argv, expanded; at least one word */
+    char **include; /* as written; what the files say is merged */
+    char **exec;    /* argv, expanded; at least one word */
     char *description, *version;
     ModuleType type;
     bool remain_after_exit; /* of a oneshot: it stays done, a second start runs nothing */
     StartMode start;
     char **exec_start_pre, **exec_stop_post; /* argv, NULL = none */
     char *working_dir;
-    char **environment;     /* "NAME=value", merged with environment_file; the whole environment of the module */
-    char *environment_file; /* as written */
+    char **environment;      /* "NAME=value", merged with environment_file; the whole environment of the module */
+    char **environment_file; /* paths, expanded */
     mode_t umask;
     char **requires, **wants, **after;
     bool required;

@@ -32,7 +32,8 @@ static const struct {
     [VALUE_COMMAND] = {"command", "/usr/bin/program 'an argument'"},
     [VALUE_PATH] = {"path", "/srv/web"},
     [VALUE_ENVIRONMENT] = {"list of NAME=value", "LANG=C, \"GREETING=hello, world\""},
-    [VALUE_ENV_FILE] = {"path, or -path", "/etc/default/web, -/etc/default/web"},
+    [VALUE_ENV_FILE] = {"list of paths", "/etc/default/web, -/etc/default/local"},
+    [VALUE_INCLUDES] = {"list of files", "common.ini, -common/web.ini"},
     [VALUE_DIRECTORIES] = {"list of relative names", "web, web/cache"},
     [VALUE_MODULES] = {"list of modules", "db, cache"},
     [VALUE_RULES] = {"list of syscall rules", "mount, socket(AF_INET)"},
@@ -131,20 +132,6 @@ static int parse_path(const Key *k, const char *s, const ValueContext *x, char *
         return r;
     if (path[0] != '/')
         return value_wrong(path, e, "absolute path", k->example);
-    *field = TAKE_PTR(path);
-    return 0;
-}
-
-static int parse_env_file(const char *s, const ValueContext *x, char **field, Error *e)
-{
-    _cleanup_(freep) char *path = NULL;
-    int r = words_expand(s, x->module, false, NULL, &path, e);
-    if (r < 0)
-        return r;
-    const char *p = path + (path[0] == '-');
-    if (p[0] != '/' && !path_is_inside(p))
-        return value_wrong(path, e, "path",
-                           "/etc/default/web, or web.env beside bulkhead.ini; '-' before it: may be missing");
     *field = TAKE_PTR(path);
     return 0;
 }
@@ -355,7 +342,9 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
     case VALUE_ENVIRONMENT:
         return list_environment(s, x, field, e);
     case VALUE_ENV_FILE:
-        return parse_env_file(s, x, field, e);
+        return list_env_files(s, x, field, e);
+    case VALUE_INCLUDES:
+        return list_includes(s, field, e);
     case VALUE_DIRECTORIES:
         return list_directories(s, x, field, e);
     case VALUE_MODULES:
@@ -417,7 +406,6 @@ void value_done(const Key *k, void *base)
     case VALUE_TEXT:
     case VALUE_CHOICE_TEXT:
     case VALUE_PATH:
-    case VALUE_ENV_FILE:
     case VALUE_PROFILE:
     case VALUE_CPUS:
     case VALUE_USER:
@@ -426,6 +414,8 @@ void value_done(const Key *k, void *base)
         return;
     case VALUE_COMMAND:
     case VALUE_ENVIRONMENT:
+    case VALUE_ENV_FILE:
+    case VALUE_INCLUDES:
     case VALUE_DIRECTORIES:
     case VALUE_MODULES:
     case VALUE_RULES:

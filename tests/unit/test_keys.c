@@ -43,6 +43,8 @@ static char *config_with(const Key *k, const char *value)
         _cleanup_(freep) char *profile = xasprintf("profiles/%s.ini", value);
         config_write(dir, profile, "[profile]\nallow = read\n");
     }
+    if (k->kind == VALUE_INCLUDES && *value && value[0] != '.')
+        config_write(dir, value, "[limits]\npids_max = 5\n");
     return dir;
 }
 
@@ -66,6 +68,7 @@ static const char *nonsense(const Key *k)
     case VALUE_PATH:
         return "relative %n";
     case VALUE_ENV_FILE:
+    case VALUE_INCLUDES:
     case VALUE_DIRECTORIES:
     case VALUE_PROFILE:
         return "../x";

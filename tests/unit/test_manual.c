@@ -411,6 +411,7 @@ static void configuration_is_right(const char *block)
     } else if (strstr(block, "exec =")) {
         config_write(dir, "profiles/network-server.ini", "[profile]\nallow = read\n");
         config_write(dir, "modules.d/web.ini", block);
+        config_write(dir, "common.ini", "[sandbox]\nuser = root\n");
     } else {
         config_write(dir, "modules.d/web.ini.d/1.ini", block);
     }

@@ -323,9 +323,23 @@ static void test_paths_and_names(void **state)
     assert_true(take("module.environment_file", "-/etc/x", &m));
     value_done(key_find_dotted("module.environment_file"), &m);
     assert_true(take("module.environment_file", "%n.env", &m));
-    assert_string_equal(m.environment_file, "web.env");
+    assert_string_equal(m.environment_file[0], "web.env");
     value_done(key_find_dotted("module.environment_file"), &m);
-    REFUSE("module.environment_file", "-", "../x", "x/", "-../x", "%x");
+    assert_true(take("module.environment_file", "a.env, -/etc/default/%n, '-b, c.env'", &m));
+    assert_int_equal(strv_length(m.environment_file), 3);
+    assert_string_equal(m.environment_file[1], "-/etc/default/web");
+    assert_string_equal(m.environment_file[2], "-b, c.env");
+    value_done(key_find_dotted("module.environment_file"), &m);
+    REFUSE("module.environment_file", "-", "../x", "x/", "-../x", "%x", "a.env,", "a.env, ../x");
+
+    assert_true(take("module.include", "common.ini, -common/web.ini, \"a, b.ini\", %n.ini", &m));
+    assert_int_equal(strv_length(m.include), 4);
+    assert_string_equal(m.include[1], "-common/web.ini");
+    assert_string_equal(m.include[2], "a, b.ini");
+    assert_string_equal(m.include[3], "%n.ini"); /* as it stands: nothing is known yet */
+    value_done(key_find_dotted("module.include"), &m);
+    REFUSE("module.include", "/etc/bulkhead/common.ini", "../x.ini", "a/../b.ini", "./x.ini", "a//b.ini", "a/", "-",
+           ",", "x.ini, x.ini", "-x.ini, x.ini", "'x.ini");
     assert_true(take("module.environment", "A=, B=%n%%, \"C=x, y\", D=$PORT ${PORT}", &m));
     _cleanup_(freep) char *all = strv_join(m.environment, "|");
     assert_string_equal(all, "A=|B=web%|C=x, y|D=$PORT ${PORT}");
