@@ -61,7 +61,7 @@ const Key keys[] = {
     M("module", "after", after, MODULES, "", "migrate", "order only, for what is being started anyway"),
     M("module", "required", required, YES_NO, "no", "yes", "whether the system cannot run without it"),
     M("module", "ready", ready, READY, "none", "tcp:80", "what shows that it is ready: nothing, exec succeeded, sd_notify, a newline on a descriptor, a listener"),
-    M("module", "start_timeout", start_timeout, TIME, "60s", "10s", "how long it may take to become ready", .min = 1, .max = INFINITE),
+    M("module", "start_timeout", start_timeout, TIME, "60s", "10s", "how long it may take to become ready; a oneshot without it has no limit", .min = 1, .max = INFINITE),
     M("module", "stop_timeout", stop_timeout, TIME, "30s", "5s", "how long it may take to end after stop_signal; then it is killed", .max = INFINITE),
     M("module", "stop_signal", stop_signal, SIGNAL, "TERM", "SIGQUIT", "the signal that asks it to end"),
     M("module", "success_exit_status", success_exit_status, EXIT_SET, "0", "3, 64-70, SIGTERM", "ends that are no failure, besides 0"),

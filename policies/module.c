@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "policies/load.h"
 
@@ -231,6 +232,9 @@ ModulePolicy *module_build(const Loading *l, const char *name, const char *file,
     /* With the environment in doubt no variable is called unset: one mistake, one complaint. */
     ValueContext x = {.module = known ? name : NULL, .environment = b.m->environment, .nss = l->nss};
     fields_parse(l, FIELDS_REST, raws, &x, b.m, b.bad);
+    /* A job takes as long as it takes, unless somebody wrote how long. */
+    if (b.m->type == TYPE_ONESHOT && !raws[key_index("module.start_timeout")].value)
+        b.m->start_timeout = USEC_INFINITY;
     if (whole)
         check_missing(&b);
     check_together(&b);

@@ -139,7 +139,8 @@ static int on_startup_timeout(sd_event_source *s, uint64_t usec, void *userdata)
     Host *h = userdata;
     h->startup_timer = sd_event_source_disable_unref(h->startup_timer);
     for (size_t i = 0; h->starting && i < h->n_modules; i++) {
-        if (!h->modules[i]->policy->required || !h->modules[i]->want_up || h->status[i] == NODE_READY)
+        if (!h->modules[i]->policy->required || !h->modules[i]->want_up || h->status[i] == NODE_READY ||
+            h->status[i] == NODE_DONE)
             continue;
         _cleanup_(freep) char *limit = format_usec(h->policy->supervisor.startup_timeout);
         host_problem(h, "%s: not ready after startup_timeout %s", module_name(h->modules[i]), limit);

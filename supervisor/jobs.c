@@ -15,18 +15,21 @@ static void cancel_restart(Module *m)
     m->next_start = 0;
 }
 
-/* Wants one module up, which begins a new life for its recovery. */
-static void want_up(Host *h, size_t i)
+/* Wants one module up, which begins a new life for its recovery. `needed`: because another is to start, for which a job
+ * that has just done its work need not do it again. */
+static void want_up(Host *h, size_t i, bool needed)
 {
     Module *m = h->modules[i];
+    if (needed && m->generation && m->generation->completed)
+        return;
     m->want_up = true;
     if (h->status[i] == NODE_READY || h->status[i] == NODE_STARTING)
         return;
     m->gave_up = false;
     m->history = (RecoveryHistory){0};
     cancel_restart(m);
-    if (m->generation)
-        m->want_restart |= m->generation->lifecycle.intentional;
+    if (m->generation) /* on its way down, wanted or not */
+        m->want_restart = true;
     else
         h->status[i] = NODE_WAITING;
 }
@@ -42,7 +45,7 @@ void jobs_start(Host *h, size_t i, ControlReply *reply)
     graph_closure_up(h->graph, i, set);
     for (size_t k = 0; k < h->n_modules; k++)
         if (set[k])
-            want_up(h, k);
+            want_up(h, k, k != i);
     if (h->stopping[i])
         h->modules[i]->want_restart = true;
     waiters_add(h, h->modules[i], WAIT_UP, reply);
@@ -58,7 +61,7 @@ void jobs_start_all(Host *h)
             graph_closure_up(h->graph, i, set);
     for (size_t i = 0; i < h->n_modules; i++)
         if (set[i])
-            want_up(h, i);
+            want_up(h, i, false);
     pump_wake(h);
 }
 
@@ -78,7 +81,8 @@ static void want_down(Host *h, size_t i)
     }
     if (h->status[i] == NODE_WAITING)
         m->since = now_realtime();
-    h->status[i] = NODE_DOWN;
+    if (h->status[i] != NODE_DONE) /* what it has done stays done */
+        h->status[i] = NODE_DOWN;
     waiters_answer(h, h->modules[i], WAIT_UP, "it was stopped");
     waiters_answer(h, h->modules[i], WAIT_RESTART, "it was stopped");
 }

@@ -1,5 +1,6 @@
 /* See pump.h. Invariants:
  *   - status[i] READY, STARTING or STOPPING exactly while module i has a generation (until the pump frees it);
+ *   - a job (type = oneshot) is STARTING while it runs, and then DONE, or READY without a process (remain_after_exit);
  *   - a module that waits for its next start by recovery is WAITING with next_start set: who requires it waits too;
  *   - generations are freed by the pump alone, so that no callback pulls the ground from under its caller. */
 #include "supervisor/pump.h"
@@ -144,8 +145,24 @@ void pump_generation_changed(void *host, Generation *g)
     pump_wake(h);
 }
 
+/* The end of a job's run is what its start has waited for. */
+static void job_exited(Generation *g)
+{
+    if (g->module->last_exit->success) {
+        generation_completed(g);
+        return;
+    }
+    g->failed = true;
+    generation_stop_watching(g);
+    generation_step(g, LIFECYCLE_EVENT_START_FAILED);
+}
+
 static void exited_early(Generation *g)
 {
+    if (g->module->policy->type == TYPE_ONESHOT) {
+        job_exited(g);
+        return;
+    }
     Error e = {0};
     _cleanup_(freep) char *how = exits_text(g->module->last_exit);
     error_stage(&e, "ready");
@@ -208,30 +225,42 @@ static void begin_teardown(Host *h, Generation *g)
         teardown_hurry(g);
 }
 
+static void job_done(Host *h, Module *m)
+{
+    h->status[m->index] = NODE_DONE;
+    m->want_up = false;
+    m->history = (RecoveryHistory){0};
+    log_info("module=%s event=done", module_name(m));
+    run_event(&h->ctx, m, m->last_generation, "done", NULL, NULL);
+    waiters_answer(h, m, WAIT_UP, NULL);
+    waiters_answer(h, m, WAIT_RESTART, NULL);
+}
+
 /* The generation of module i is over and gone: what now? */
 static void generation_ended(Host *h, size_t i)
 {
     Module *m = h->modules[i];
     Generation *g = m->generation;
     uint64_t ready_usec = g->ready ? now_monotonic() - g->ready : 0;
-    bool intentional = g->lifecycle.intentional, failed = g->failed, was_ready = g->ready;
+    bool intentional = g->lifecycle.intentional, failed = g->failed, was_ready = g->ready, completed = g->completed;
     m->generation_over = false;
     m->generation = generation_free(g);
     h->stopping[i] = false;
-    if (intentional) {
-        h->status[i] = m->want_restart && !h->shutting_down ? NODE_WAITING : NODE_DOWN;
-        waiters_answer(h, h->modules[i], WAIT_DOWN, NULL);
-        if (!m->want_restart) {
-            waiters_answer(h, h->modules[i], WAIT_UP, "it was stopped");
-            waiters_answer(h, h->modules[i], WAIT_RESTART, "it was stopped");
-        }
-        m->want_restart = false;
+    if (m->want_restart && !h->shutting_down) {
+        h->status[i] = NODE_WAITING;
+    } else if (completed) {
+        job_done(h, m);
+    } else if (intentional) {
+        h->status[i] = NODE_DOWN;
+        waiters_answer(h, m, WAIT_UP, "it was stopped");
+        waiters_answer(h, m, WAIT_RESTART, "it was stopped");
     } else {
         recover(h, i, !failed, ready_usec);
-        waiters_answer(h, h->modules[i], WAIT_DOWN, NULL);
         if (!was_ready)
             start_came_to_nothing(h, i);
     }
+    m->want_restart = false;
+    waiters_answer(h, m, WAIT_DOWN, NULL);
 }
 
 /* --- the pump --- */
@@ -258,6 +287,18 @@ static bool may_begin_another(Host *h)
     return true;
 }
 
+/* "it requires migrate, which failed: exit status 3" */
+static char *dependency_text(const Host *h, size_t on)
+{
+    const Module *m = h->modules[on];
+    if (h->status[on] != NODE_FAILED)
+        return xasprintf("it requires %s, which is not running", module_name(m));
+    _cleanup_(freep) char *how = m->last_exit && !m->last_error ? exits_text(m->last_exit) : NULL;
+    bool own = m->last_error && !str_equal(m->last_error_stage, "dependency");
+    return xasprintf("it requires %s, which failed: %s%s%s", module_name(m), own ? m->last_error_stage : "",
+                     own ? ": " : "", m->last_error ? m->last_error : str_or(how, "its start did"));
+}
+
 static bool try_start(Host *h, size_t i)
 {
     Module *m = h->modules[i];
@@ -268,13 +309,13 @@ static bool try_start(Host *h, size_t i)
     case SCHEDULE_WAIT:
         return false;
     case SCHEDULE_DEPENDENCY_FAILED: {
-        _cleanup_(freep) char *why = xasprintf("it requires %s, which is not running", module_name(h->modules[on]));
+        _cleanup_(freep) char *why = dependency_text(h, on);
         module_set_error(m, "dependency", why);
         h->status[i] = NODE_FAILED;
         m->want_up = false;
         m->since = now_realtime();
         run_event(&h->ctx, m, 0, "dependency-failed", NULL,
-                  json_pack("{s:s}", "dependency", module_name(h->modules[on])));
+                  json_pack("{s:s,s:s}", "dependency", module_name(h->modules[on]), "error", why));
         start_came_to_nothing(h, i);
         return true;
     }

@@ -106,12 +106,13 @@ static json_t *module_json(const Host *h, const Module *m)
     GroupStats s = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, UINT64_MAX};
     bool has = g && box_stats(g->leaf, &s) == 0;
     pid_t pid = shown_pid(m);
-    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "state", shown_state(h, m),
-                          "health", "unknown", "generation",
-                          m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid",
-                          pid ? json_integer(pid) : json_null(), "cgroup", text(g ? box_cgroup_path(g->leaf) : NULL),
-                          "restarts", (json_int_t)m->restarts, "next_start_usec",
-                          m->next_start ? json_integer((json_int_t)m->next_start) : json_null(), "work", work_json(m));
+    json_t *o =
+        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "type",
+                  module_type_names[m->policy->type], "state", shown_state(h, m), "health", "unknown", "generation",
+                  m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid",
+                  pid ? json_integer(pid) : json_null(), "cgroup", text(g ? box_cgroup_path(g->leaf) : NULL),
+                  "restarts", (json_int_t)m->restarts, "next_start_usec",
+                  m->next_start ? json_integer((json_int_t)m->next_start) : json_null(), "work", work_json(m));
     json_object_set_new(o, "cpu",
                         json_pack("{s:o,s:o,s:o}", "usage_usec", number(s.cpu_usage_usec), "max", number(l->cpu_max),
                                   "throttled_usec", number(s.cpu_throttled_usec)));
@@ -162,8 +163,9 @@ static json_t *waits_for(const Host *h, const Module *m)
             if (h->stopping[n->before.to[j]])
                 json_array_append_new(out, json_string(module_name(h->modules[n->before.to[j]])));
     if (m->generation && m->generation->lifecycle.state == LIFECYCLE_CREATING)
-        json_array_append_new(out, m->generation->hook && !m->generation->launch
-                                       ? json_string("exec_start_pre")
+        json_array_append_new(out, m->generation->hook && !m->generation->launch ? json_string("exec_start_pre")
+                                   : m->policy->type == TYPE_ONESHOT
+                                       ? json_string("its end")
                                        : json_sprintf("readiness (%s)", ready_kind_names[m->policy->ready.kind]));
     return out;
 }
@@ -242,6 +244,8 @@ static json_t *explain(void *host, const char *name)
                           m->since ? json_integer((json_int_t)m->since) : json_null(), "wants",
                           m->want_up ? "up" : "down", "phase", text(phase < PHASE_N ? phase_names[phase] : NULL),
                           "waits_for", waits_for(h, m), "in_flight", number(in_flight));
+    json_object_set_new(o, "type", json_string(module_type_names[m->policy->type]));
+    json_object_set_new(o, "done", json_boolean(h->status[i] == NODE_DONE));
     json_object_set_new(o, "pressure", pressure(g));
     json_object_set_new(o, "status_text", text(g ? g->status_text : NULL));
     json_object_set_new(o, "next_start_usec", m->next_start ? json_integer((json_int_t)m->next_start) : json_null());

@@ -96,6 +96,7 @@ void say_error(const char *fmt, ...) _printf_(1, 2);
 
 /* The verbs, a file each or a few. */
 ToolStatus verb_status(const Args *a);
+ToolStatus verb_timers(const Args *a);
 ToolStatus verb_act(const Args *a); /* start, stop, restart, kill */
 ToolStatus verb_shutdown(const Args *a);
 ToolStatus verb_logs(const Args *a);

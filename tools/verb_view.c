@@ -1,4 +1,4 @@
-/* `bulkhead status` and `bulkhead explain`: ask once, show. */
+/* `bulkhead status`, `bulkhead timers` and `bulkhead explain`: ask once, show. */
 #include <stdio.h>
 
 #include "base/str.h"
@@ -37,16 +37,39 @@ static ToolStatus status_of(Client *c, char **names, json_t **ret)
     return TOOL_DONE;
 }
 
-ToolStatus verb_status(const Args *a)
+/* The status of the modules that the words name, of all without a word. */
+static ToolStatus ask_status(const Args *a, char ***ret_names, json_t **ret)
 {
     _cleanup_client_ Client c = {0};
-    _cleanup_strv_ char **names = NULL;
-    _cleanup_json_ json_t *document = NULL;
     ToolStatus status = client_open(a, &c);
     if (status == TOOL_DONE && a->n_words > 0)
-        status = client_expand(&c, a->words, a->n_words, &names);
-    if (status == TOOL_DONE)
-        status = status_of(&c, names, &document);
+        status = client_expand(&c, a->words, a->n_words, ret_names);
+    return status == TOOL_DONE ? status_of(&c, *ret_names, ret) : status;
+}
+
+ToolStatus verb_timers(const Args *a)
+{
+    _cleanup_strv_ char **names = NULL;
+    _cleanup_json_ json_t *document = NULL;
+    ToolStatus status = ask_status(a, &names, &document);
+    if (status != TOOL_DONE)
+        return status;
+    _cleanup_json_ json_t *timers = timers_of_status(document);
+    if (a->json) {
+        print_json(timers);
+        return TOOL_DONE;
+    }
+    View v = view_now();
+    _cleanup_(freep) char *text = view_timers(timers, &v);
+    fputs(text, stdout);
+    return TOOL_DONE;
+}
+
+ToolStatus verb_status(const Args *a)
+{
+    _cleanup_strv_ char **names = NULL;
+    _cleanup_json_ json_t *document = NULL;
+    ToolStatus status = ask_status(a, &names, &document);
     if (status != TOOL_DONE)
         return status;
     if (a->json) {

@@ -16,6 +16,14 @@ typedef struct View {
 char *view_status(const json_t *status, const View *v);
 /* `bulkhead status NAME`: one module of it at length. */
 char *view_module(const json_t *module, const View *v);
+/* The timers of a status document, the soonest first, as an array of {"module","state","last_exit"} and what a module's
+ * "timer" holds; a new reference. */
+json_t *timers_of_status(const json_t *status);
+/* `bulkhead timers`: the table of them. */
+char *view_timers(const json_t *timers, const View *v);
+/* Of a "timer": "on_calendar = daily, every = 2h"; "in 3h 2m (Mon 2026-11-23 03:00:00)", NULL when it is stopped. */
+char *view_schedule(const json_t *timer);
+char *view_timer_next(const json_t *timer, const View *v);
 /* The phases of a teardown; "" when there was none. */
 char *view_teardown(const json_t *teardown, const View *v);
 /* `bulkhead explain`: plain sentences. */

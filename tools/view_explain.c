@@ -42,8 +42,39 @@ static void add_waiting(StrBuf *b, const json_t *x, const char *verb)
     strbuf_adds(b, ".\n");
 }
 
+static bool is_job(const json_t *x)
+{
+    return str_equal(member_string(x, "type"), "oneshot");
+}
+
+static void say_timer(StrBuf *b, const json_t *x, const View *v)
+{
+    const json_t *timer = json_object_get(x, "timer");
+    if (!json_is_object(timer))
+        return;
+    uint64_t last = member_number(timer, "last_usec"), skipped = member_number(timer, "skipped");
+    _cleanup_(freep) char *schedule = view_schedule(timer), *next = view_timer_next(timer, v);
+    strbuf_addf(b, "Its timer (%s) ", schedule);
+    if (next)
+        strbuf_addf(b, "runs it next %s", next);
+    else if (json_is_false(json_object_get(timer, "armed")))
+        strbuf_addf(b, "is stopped: `bulkhead start %s` sets it again", str_or(member_string(x, "module"), "?"));
+    else
+        strbuf_adds(b, "will never elapse again");
+    if (last == UINT64_MAX)
+        strbuf_adds(b, "; it has not run yet");
+    else if (last <= v->now)
+        add_span(b, "; it last ran ", v->now - last, " ago");
+    strbuf_adds(b, ".\n");
+    if (skipped != UINT64_MAX && skipped > 0)
+        strbuf_addf(b, "%" PRIu64 " elapse%s passed over, because it still ran.\n", skipped,
+                    skipped == 1 ? " was" : "s were");
+}
+
 static void say_up(StrBuf *b, const json_t *x)
 {
+    if (is_job(x))
+        strbuf_adds(b, "It has done its work, and counts as running until it is stopped (remain_after_exit).\n");
     uint64_t in_flight = member_number(x, "in_flight");
     const char *text = member_string(x, "status_text");
     if (in_flight != UINT64_MAX)
@@ -97,6 +128,10 @@ static void say_down(StrBuf *b, const json_t *x, const View *v)
         strbuf_adds(b, "It is to be started.\n");
     } else if (str_equal(member_string(x, "state"), "failed")) {
         strbuf_addf(b, "Its policy restarts it no more: it stays down until `bulkhead start %s`.\n", name);
+    } else if (is_job(x) && json_is_true(json_object_get(x, "done"))) {
+        strbuf_addf(b, "It has done its work. `bulkhead start %s` runs it again.\n", name);
+    } else if (json_is_object(json_object_get(x, "timer"))) {
+        /* say_timer() tells it */
     } else if (member_number(x, "generation") == 0) {
         strbuf_addf(b, "Nobody has asked for it yet: `bulkhead start %s`.\n", name);
     } else {
@@ -223,13 +258,15 @@ char *view_explain(const json_t *x, const View *v)
         say_pressure(&b, x);
         add_waiting(&b, x, "is to be stopped, and waits for");
     } else if (str_equal(state, "creating")) {
-        strbuf_adds(&b, "It has been started and is not ready yet.\n");
+        strbuf_adds(&b, is_job(x) ? "It runs, and is done when it has ended.\n"
+                                  : "It has been started and is not ready yet.\n");
         add_waiting(&b, x, "waits for");
     } else if (str_equal(state, "draining") || str_equal(state, "deleting")) {
         say_going_down(&b, x);
     } else {
         say_down(&b, x, v);
     }
+    say_timer(&b, x, v);
     const json_t *last_error = json_object_get(x, "last_error");
     if (json_is_object(last_error)) {
         strbuf_addf(&b, "Its last start failed at %s: ", str_or(member_string(last_error, "stage"), "?"));

@@ -38,6 +38,12 @@ static char *of_max(uint64_t current, uint64_t max)
     return max == UINT64_MAX ? TAKE_PTR(a) : xasprintf("%s/%s", a, b);
 }
 
+/* Whether its next start is its timer's, not recovery's. */
+static bool by_timer(const json_t *m)
+{
+    return member_number(json_object_get(m, "timer"), "next_usec") == member_number(m, "next_start_usec");
+}
+
 /* What a person should know that the columns do not say. */
 static char *note(const json_t *m, uint64_t now)
 {
@@ -48,7 +54,7 @@ static char *note(const json_t *m, uint64_t now)
     const json_t *x = json_object_get(m, "last_exit");
     if (next != UINT64_MAX) {
         _cleanup_(freep) char *in = format_usec(next > now ? (next - now) / 100000 * 100000 : 0);
-        strbuf_addf(&b, "next start in %s", in);
+        strbuf_addf(&b, by_timer(m) ? "next in %s" : "next start in %s", in);
     }
     bool bad = json_is_object(x) && (member_number(x, "code") != 0 || json_is_true(json_object_get(x, "oom")));
     bool wanted = str_equal(state, "idle") && next == UINT64_MAX; /* stopped by somebody: its end is no news */
@@ -210,12 +216,13 @@ static char *work_text(const json_t *work)
     return joined(&b);
 }
 
-static char *ago(uint64_t usec, uint64_t now)
+static char *ago(uint64_t usec, uint64_t now, const char *after)
 {
     if (usec == UINT64_MAX || usec > now)
         return NULL;
     uint64_t span = now - usec;
-    return format_usec(span < USEC_PER_SEC ? span : span / USEC_PER_SEC * USEC_PER_SEC);
+    _cleanup_(freep) char *text = format_usec(span < USEC_PER_SEC ? span : span / USEC_PER_SEC * USEC_PER_SEC);
+    return xasprintf("%s%s", text, after);
 }
 
 char *view_module(const json_t *m, const View *v)
@@ -223,7 +230,8 @@ char *view_module(const json_t *m, const View *v)
     StrBuf b = STRBUF_NULL;
     const char *name = str_or(member_string(m, "name"), "?"), *state = str_or(member_string(m, "state"), "?"),
                *health = member_string(m, "health"), *cgroup = str_or(member_string(m, "cgroup"), "");
-    const json_t *x = json_object_get(m, "last_exit"), *teardown = json_object_get(m, "teardown");
+    const json_t *x = json_object_get(m, "last_exit"), *teardown = json_object_get(m, "teardown"),
+                 *timer = json_object_get(m, "timer");
     uint64_t next = member_number(m, "next_start_usec"), generation = member_number(m, "generation");
     text_coloured(&b, name, COLOUR_BOLD, v->colours);
     strbuf_adds(&b, ": ");
@@ -233,7 +241,15 @@ char *view_module(const json_t *m, const View *v)
         text_coloured(&b, health, health_colour(health), v->colours);
     }
     strbuf_addc(&b, '\n');
-    if (next != UINT64_MAX) {
+    if (str_equal(member_string(m, "type"), "oneshot"))
+        add_line(&b, "type", xstrdup("oneshot"));
+    if (json_is_object(timer)) {
+        char *in = view_timer_next(timer, v);
+        add_line(&b, "timer", view_schedule(timer));
+        add_line(&b, "next run", in ? in : xstrdup("never: its timer is stopped"));
+        add_line(&b, "last run", ago(member_number(timer, "last_usec"), v->now, " ago"));
+    }
+    if (next != UINT64_MAX && !by_timer(m)) {
         _cleanup_(freep) char *in = format_usec(next > v->now ? next - v->now : 0);
         add_line(&b, "next start", xasprintf("in %s", in));
     }
@@ -245,9 +261,9 @@ char *view_module(const json_t *m, const View *v)
     add_line(&b, "memory", memory_text(json_object_get(m, "memory")));
     add_line(&b, "processes", pids_text(json_object_get(m, "pids")));
     add_line(&b, "work", work_text(json_object_get(m, "work")));
-    _cleanup_(freep) char *how = view_last_exit(x), *when = ago(member_number(x, "time_usec"), v->now);
+    _cleanup_(freep) char *how = view_last_exit(x), *when = ago(member_number(x, "time_usec"), v->now, " ago");
     if (how)
-        add_line(&b, "last exit", when ? xasprintf("%s, %s ago", how, when) : xstrdup(how));
+        add_line(&b, "last exit", when ? xasprintf("%s, %s", how, when) : xstrdup(how));
     if (json_array_size(teardown) > 0) {
         _cleanup_(freep) char *phases = view_teardown(teardown, v);
         strbuf_addf(&b, "%12s:\n%s", "last stop", phases);

@@ -55,6 +55,7 @@ struct Generation {
     char *status_text;       /* STATUS= of the module, escaped */
     bool executed;           /* the new program runs: from here on its end is its own */
     bool failed;             /* how it is to end: failed, or gone */
+    bool completed;          /* a job that has done its work: its end is no failure and nobody's wish */
 };
 
 struct Module {

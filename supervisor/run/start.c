@@ -59,6 +59,20 @@ void generation_start_failed(Generation *g, const Error *e)
     generation_step(g, LIFECYCLE_EVENT_START_FAILED);
 }
 
+void generation_completed(Generation *g)
+{
+    if (g->lifecycle.state != LIFECYCLE_CREATING)
+        return;
+    generation_stop_watching(g);
+    if (g->module->policy->remain_after_exit) {
+        g->ready = now_monotonic();
+        generation_step(g, LIFECYCLE_EVENT_READY);
+    } else {
+        g->completed = true;
+        generation_step(g, LIFECYCLE_EVENT_EXITED);
+    }
+}
+
 /* --- readiness --- */
 
 static void become_ready(Generation *g)
@@ -188,11 +202,14 @@ static int prepare_ready(Generation *g, Error *e)
     return s < 0 ? error_errno(e, s, "cannot watch the readiness pipe") : 0;
 }
 
-/* Exec is confirmed; true when that is all there is to wait for. */
+/* Exec is confirmed; true when that is all there is to wait for. A job is ready when it is over: its end is told by
+ * generation_completed(). */
 static bool now_running(Generation *g)
 {
     const Ready *r = &g->module->policy->ready;
     g->launch->running = g->executed = true;
+    if (g->module->policy->type == TYPE_ONESHOT)
+        return true;
     if (r->kind != READY_NONE && r->kind != READY_EXEC && !g->launch->ready_seen)
         return false;
     become_ready(g);
@@ -321,9 +338,14 @@ static int on_start_timeout(sd_event_source *s, uint64_t usec, void *userdata)
     Generation *g = userdata;
     _cleanup_(freep) char *limit = format_usec(g->module->policy->start_timeout);
     Error e = {0};
-    error_stage(&e, "ready");
-    error_set(&e, -ETIMEDOUT, "not ready after start_timeout %s (ready = %s)", limit,
-              ready_kind_names[g->module->policy->ready.kind]);
+    if (g->module->policy->type == TYPE_ONESHOT) {
+        error_stage(&e, "run");
+        error_set(&e, -ETIMEDOUT, "not over after start_timeout %s", limit);
+    } else {
+        error_stage(&e, "ready");
+        error_set(&e, -ETIMEDOUT, "not ready after start_timeout %s (ready = %s)", limit,
+                  ready_kind_names[g->module->policy->ready.kind]);
+    }
     generation_start_failed(g, &e);
     return 0;
 }

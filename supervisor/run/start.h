@@ -12,6 +12,9 @@ int module_make_group(Module *m, Error *e);
 Generation *generation_start(Module *m);
 /* The start has failed: keeps stage and message as the module's last error and steps to START_FAILED. */
 void generation_start_failed(Generation *g, const Error *e);
+/* The main process of a job has ended well: its start is over, and so is its run unless it remains (remain_after_exit).
+ */
+void generation_completed(Generation *g);
 /* A socket of the module began to listen on a TCP port (RING_LISTEN). */
 void generation_listening(Generation *g, uint16_t port);
 /* Stops everything that watches for readiness (phase controllers). */

@@ -55,6 +55,32 @@ static void test_merge_and_origins(void **state)
     config_free(dir);
 }
 
+static void test_a_job_has_the_time_that_was_written(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *defaults, *module;
+        uint64_t expected;
+    } cases[] = {
+        {"", "type = oneshot\n", UINT64_MAX},
+        {"", "type = oneshot\nstart_timeout = 60s\n", 60000000},
+        {"module.start_timeout = 5s\n", "type = oneshot\n", 5000000},
+        {"module.type = oneshot\n", "", UINT64_MAX},
+        {"module.type = oneshot\n", "type = simple\n", 60000000},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        char *dir = config_new();
+        _cleanup_(freep) char *defaults = xasprintf("[defaults]\n%ssandbox.user = root\n", cases[i].defaults);
+        _cleanup_(freep) char *module = xasprintf("[module]\nexec = /bin/true\n%s", cases[i].module);
+        config_write(dir, "bulkhead.ini", defaults);
+        config_write(dir, "modules.d/web.ini", module);
+        Policy *p = config_load_good(dir);
+        assert_int_equal(p->modules[0]->start_timeout, cases[i].expected);
+        policy_free(p);
+        config_free(dir);
+    }
+}
+
 static void test_accounts(void **state)
 {
     (void)state;
@@ -204,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_merge_and_origins),
+        cmocka_unit_test(test_a_job_has_the_time_that_was_written),
         cmocka_unit_test(test_accounts),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_seccomp_is_compiled_and_shared),
