@@ -50,6 +50,8 @@ const Key keys[] = {
     M("module", "type", type, CHOICE, "simple", "oneshot", "whether it runs until it is stopped (simple), or is a job that ends (oneshot)", NAMES(module_type_names)),
     M("module", "remain_after_exit", remain_after_exit, YES_NO, "no", "yes", "whether a oneshot that has ended well stays done, so that starting it again runs nothing"),
     M("module", "start", start, CHOICE, "auto", "manual", "whether it starts with the daemon (auto), or when it is asked for or required (manual)", NAMES(start_mode_names)),
+    M("module", "instances", instances, COUNT, "", "3", "makes that many modules of it, NAME@1, NAME@2 and so on; %i is the number", .min = 1, .max = MODULE_INSTANCES_MAX),
+    M("module", "group", group, NAME, "", "shop", "a word by which commands find several modules at once, as GROUP:*"),
     M("module", "exec_start_pre", exec_start_pre, COMMAND, "", "/usr/sbin/nginx -t", "run before each start, in the same box; its failure fails the start", .variables = true),
     M("module", "exec_stop_post", exec_stop_post, COMMAND, "", "/bin/rm -f /run/web/flag", "run after each end, in the same box", .variables = true),
     M("module", "working_dir", working_dir, PATH, "", "/srv/web", "the current directory; not given: /", .variables = true),

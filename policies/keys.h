@@ -27,6 +27,7 @@ typedef enum ValueKind {
     VALUE_INCLUDES,     /* [char **] paths relative to the configuration, '-' before one: may be missing */
     VALUE_DIRECTORIES,  /* [char **] relative names */
     VALUE_MODULES,      /* [char **] names of modules */
+    VALUE_NAME,         /* [char *] a name of a module's form */
     VALUE_RULES,        /* [char **] seccomp rules */
     VALUE_PROFILE,      /* [char *] a profile's name */
     VALUE_UMASK,        /* [mode_t] octal */

@@ -132,13 +132,6 @@ int list_env_files(const char *value, const ValueContext *x, char ***ret, Error 
     return 0;
 }
 
-bool module_name_valid(const char *name)
-{
-    static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
-    size_t n = strlen(name);
-    return n > 0 && n <= MODULE_NAME_MAX && strspn(name, alphabet) == n && name[0] != '_' && name[0] != '-';
-}
-
 int list_modules(const char *value, char ***ret, Error *e)
 {
     _cleanup_strv_ char **items = NULL, **done = NULL;
@@ -147,7 +140,7 @@ int list_modules(const char *value, char ***ret, Error *e)
         return r;
     STRV_FOREACH (i, items) {
         _cleanup_(freep) char *shown = value_shown(*i);
-        if (!module_name_valid(*i))
+        if (!module_reference_valid(*i))
             return error_set(e, -EINVAL, "'%s' is no module name (a-z, 0-9, '_' and '-', parted by commas)", shown);
         if (strv_contains(done, *i))
             return error_set(e, -EINVAL, "%s is listed twice (keep one)", *i);

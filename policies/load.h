@@ -1,8 +1,8 @@
 /* What the parts of policy_load() share: the raw values of one module, and how they become a ModulePolicy.
  *
  * policy.c owns directories and the merge; source.c reads one file into raw values, include.c those that others name;
- * module.c owns what a module's merged values mean together; environment.c reads environment files. Private to
- * policies/. */
+ * module.c owns what a module's merged values mean together; instances.c makes several modules of one file;
+ * environment.c reads environment files. Private to policies/. */
 #pragma once
 
 #include "policies/keys.h"
@@ -20,6 +20,22 @@ typedef struct Raw {
 
 typedef struct Included Included; /* include.c: the files that `include` names, each read once */
 
+/* Environment files as they were read. */
+typedef struct EnvironmentFiles {
+    struct EnvironmentFile {
+        char *path; /* as written and expanded */
+        char **variables;
+    } * items;
+    size_t n;
+} EnvironmentFiles;
+
+typedef struct TemplateSource {
+    char *file;
+    Raw raws[KEYS_MAX];
+    bool whole;
+    EnvironmentFiles environment;
+} TemplateSource;
+
 typedef struct Loading {
     const char *dir;
     int dirfd; /* of dir */
@@ -32,6 +48,9 @@ typedef struct Loading {
     size_t n_included;
     unsigned walks; /* over what is included, so far */
     Layers *layers; /* NULL: nobody asks */
+    /* While an instance of a template is built: */
+    EnvironmentFiles *environment; /* those read for another instance are not read again; NULL = always read */
+    const ModulePolicy *like;      /* another instance, whose filter is taken; NULL = there is none */
 } Loading;
 
 void raws_done(Raw *raws);
@@ -80,6 +99,14 @@ void fields_parse(const Loading *l, FieldSet set, const Raw *raws, const ValueCo
  * there is missing. Always returns one, which is only to be freed when anything was complained about. */
 ModulePolicy *module_build(const Loading *l, const char *name, const char *file, const Raw *raws, bool whole);
 ModulePolicy *module_free(ModulePolicy *m);
+
+/* instances.c: the module of these values, or all instances where they ask for that, pushed to p->modules. */
+void instances_load(Loading *l, Policy *p, const char *name, const char *file, const Raw *raws, bool whole);
+/* The value of module.instances; 0 = not given, or wrong. */
+unsigned instances_wanted(const Loading *l, const Raw *raws);
+void template_done(Template *t);
+/* policy.c: puts the modules and templates in order. */
+void policy_sort(Policy *p);
 
 /* Looks at the values of [defaults] by themselves, so that they are right even when no module takes them. */
 void module_check_defaults(const Loading *l, const Raw *defaults);

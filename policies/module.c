@@ -174,6 +174,10 @@ static void compile_seccomp(Builder *b)
     static const char *const from[] = {"sandbox.profile", "sandbox.allow", "sandbox.deny", "sandbox.on_violation"};
     Sandbox *s = &b->m->sandbox;
     const Raw *raw = NULL;
+    if (b->l->like) {
+        s->filter = seccomp_filter_ref(b->l->like->sandbox.filter);
+        return;
+    }
     for (size_t i = 0; i < ELEMENTS(from); i++) {
         if (is_bad(b, from[i]))
             return;
@@ -186,13 +190,30 @@ static void compile_seccomp(Builder *b)
                     &s->filter, b->l->complaints);
 }
 
+/* The variables of one environment_file: for the instances of a template read once, unless each has a file of its own.
+ */
+static int read_environment_file(const Builder *b, const char *path, char ***ret)
+{
+    size_t k = key_index("module.environment_file");
+    EnvironmentFiles *known = b->l->environment;
+    for (size_t i = 0; known && i < known->n; i++)
+        if (strcmp(known->items[i].path, path) == 0) {
+            *ret = strv_copy(known->items[i].variables);
+            return 0;
+        }
+    int r = environment_read(b->l, &keys[k], &b->raws[k], path, ret);
+    if (r == 0 && known)
+        ARRAY_PUSH(known->items, known->n) =
+            (struct EnvironmentFile){.path = xstrdup(path), .variables = strv_copy(*ret)};
+    return r;
+}
+
 /* The variables of environment_file and environment together. False when either is in doubt. */
 static bool read_environment(Builder *b)
 {
     ValueContext x = {.module = b->m->name, .nss = b->l->nss};
     fields_parse(b->l, FIELDS_ENVIRONMENT, b->raws, &x, b->m, b->bad);
-    size_t k = key_index("module.environment_file");
-    if (b->bad[k] || is_bad(b, "module.environment"))
+    if (is_bad(b, "module.environment_file") || is_bad(b, "module.environment"))
         return false;
     if (!b->m->environment_file)
         return true;
@@ -200,7 +221,7 @@ static bool read_environment(Builder *b)
     bool good = true;
     STRV_FOREACH (path, b->m->environment_file) {
         _cleanup_strv_ char **file = NULL;
-        good = environment_read(b->l, &keys[k], &b->raws[k], *path, &file) == 0 && good;
+        good = read_environment_file(b, *path, &file) == 0 && good;
         char **merged = environment_merge(all, file);
         strv_free(all);
         all = merged;
@@ -226,6 +247,7 @@ static void note_origins(Builder *b)
 ModulePolicy *module_build(const Loading *l, const char *name, const char *file, const Raw *raws, bool whole)
 {
     Builder b = {.l = l, .raws = raws, .m = new0(ModulePolicy)};
+    b.m->refs = 1;
     b.m->name = xstrdup(name);
     b.m->file = xstrdup(file);
     bool known = read_environment(&b);
@@ -257,6 +279,10 @@ ModulePolicy *module_free(ModulePolicy *m)
 {
     if (!m)
         return NULL;
+    if (m->refs > 1) {
+        m->refs--;
+        return NULL;
+    }
     for (size_t i = 0; i < keys_n; i++)
         if (!key_is_supervisor(&keys[i]))
             value_done(&keys[i], m);

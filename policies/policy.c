@@ -104,24 +104,37 @@ static bool read_module(Loading *l, int modules_fd, const char *file_name, const
     return !s.lost;
 }
 
+/* "web@2" for "web@2.ini": somebody wants an instance. */
+static bool complain_of_instance(const Loading *l, const char *name, const char *shown)
+{
+    if (!module_reference_valid(name) || module_instance(name) == 0)
+        return false;
+    int stem = (int)module_stem(name);
+    complaints_add(l->complaints, shown, 0, NULL,
+                   "an instance has no file of its own (write %.*s.ini with instances = %u in [module]; %%i is the "
+                   "number in it)",
+                   stem, name, module_instance(name));
+    return true;
+}
+
 /* The module in modules.d/`file_name`, drop-ins and all. */
-static ModulePolicy *load_module(Loading *l, int modules_fd, const char *file_name, const Raw *defaults)
+static void load_module(Loading *l, int modules_fd, const char *file_name, const Raw *defaults, Policy *p)
 {
     _cleanup_(freep) char *name = xstrndup(file_name, strlen(file_name) - strlen(".ini"));
     _cleanup_(freep) char *shown = xasprintf("%s/modules.d/%s", l->dir, file_name);
     if (!module_name_valid(name)) {
-        complaints_add(l->complaints, shown, 0, NULL, "not a module's name (a-z, 0-9, '_' and '-', at most %d of them)",
-                       MODULE_NAME_MAX);
-        return NULL;
+        if (!complain_of_instance(l, name, shown))
+            complaints_add(l->complaints, shown, 0, NULL,
+                           "not a module's name (a-z, 0-9, '_' and '-', at most %d of them)", MODULE_NAME_MAX);
+        return;
     }
     ModuleLayers *ml = l->layers ? &ARRAY_PUSH(l->layers->modules, l->layers->n_modules) : NULL;
     if (ml)
         ml->name = xstrdup(name);
     Raw raws[KEYS_MAX] = {0};
     bool whole = read_module(l, modules_fd, file_name, shown, defaults, raws, ml);
-    ModulePolicy *m = module_build(l, name, shown, raws, whole);
+    instances_load(l, p, name, shown, raws, whole);
     raws_done(raws);
-    return m;
 }
 
 static void load_modules(Loading *l, int modules_fd, const Raw *defaults, Policy *p)
@@ -130,23 +143,33 @@ static void load_modules(Loading *l, int modules_fd, const Raw *defaults, Policy
     _cleanup_strv_ char **names = list_names(l, modules_fd, shown, ".ini", ".ini.d");
     STRV_FOREACH (name, names) {
         if (!has_suffix(*name, ".ini.d")) {
-            ModulePolicy *m = load_module(l, modules_fd, *name, defaults);
-            if (m) {
-                p->modules = xrealloc(p->modules, p->n_modules + 1, sizeof(void *));
-                p->modules[p->n_modules++] = m;
-            }
+            load_module(l, modules_fd, *name, defaults, p);
             continue;
         }
         _cleanup_(freep) char *module = xstrndup(*name, strlen(*name) - strlen(".d"));
         _cleanup_(freep) char *dir = xasprintf("%s/%s", shown, *name);
-        if (!strv_contains(names, module))
+        _cleanup_(freep) char *bare = xstrndup(module, strlen(module) - strlen(".ini"));
+        if (!strv_contains(names, module) && !complain_of_instance(l, bare, dir))
             complaints_add(l->complaints, dir, 0, NULL, "drop-ins of no module (%s is not there)", module);
     }
 }
 
 static int compare_modules(const void *a, const void *b)
 {
-    return strcmp((*(ModulePolicy *const *)a)->name, (*(ModulePolicy *const *)b)->name);
+    return module_name_compare((*(ModulePolicy *const *)a)->name, (*(ModulePolicy *const *)b)->name);
+}
+
+static int compare_templates(const void *a, const void *b)
+{
+    return module_name_compare(((const Template *)a)->name, ((const Template *)b)->name);
+}
+
+void policy_sort(Policy *p)
+{
+    if (p->n_modules > 1)
+        qsort(p->modules, p->n_modules, sizeof(void *), compare_modules);
+    if (p->n_templates > 1 && !p->read)
+        qsort(p->templates, p->n_templates, sizeof *p->templates, compare_templates);
 }
 
 /* bulkhead.ini, which may be missing. False if it is. */
@@ -185,8 +208,7 @@ static void load_all(Loading *l, Policy *p)
     else if (fd == -ENOENT && !any)
         complaints_add(l->complaints, l->dir, 0, NULL, "neither bulkhead.ini nor modules.d is here");
     raws_done(defaults);
-    if (p->n_modules > 1)
-        qsort(p->modules, p->n_modules, sizeof(void *), compare_modules);
+    policy_sort(p);
     for (size_t i = 0; i < p->n_modules; i++)
         p->modules[i]->policy = p;
 }
@@ -204,6 +226,7 @@ int policy_read_layers(const char *dir, const char *shared_dir, Policy **ret, La
 {
     size_t before = complaints->n;
     Policy *p = new0(Policy);
+    p->refs = 1;
     p->dir = without_trailing_slashes(dir);
     _cleanup_fd_ int fd = reader_directory(AT_FDCWD, p->dir, p->dir, complaints);
     if (fd == -ENOENT)
@@ -250,12 +273,24 @@ Policy *policy_free(Policy *p)
 {
     if (!p)
         return NULL;
-    for (size_t i = 0; i < keys_n; i++)
-        if (key_is_supervisor(&keys[i]))
-            value_done(&keys[i], &p->supervisor);
+    if (p->refs > 1) {
+        p->refs--;
+        return NULL;
+    }
     for (size_t i = 0; i < p->n_modules; i++)
         module_free(p->modules[i]);
     free(p->modules);
+    if (p->read) {
+        policy_free(p->read);
+        free(p);
+        return NULL;
+    }
+    for (size_t i = 0; i < keys_n; i++)
+        if (key_is_supervisor(&keys[i]))
+            value_done(&keys[i], &p->supervisor);
+    for (size_t i = 0; i < p->n_templates; i++)
+        template_done(&p->templates[i]);
+    free(p->templates);
     strv_free(p->files);
     free(p->dir);
     free(p);

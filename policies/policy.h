@@ -12,9 +12,8 @@
 #include "base/error.h"
 #include "base/util.h"
 #include "policies/complaint.h"
+#include "policies/names.h"
 #include "policies/seccomp.h"
-
-#define MODULE_NAME_MAX 63
 
 /* simple: meant to run until it is stopped. oneshot: a job, meant to end; done when it has exited 0. */
 typedef enum ModuleType { TYPE_SIMPLE, TYPE_ONESHOT, MODULE_TYPE_N } ModuleType;
@@ -114,8 +113,9 @@ typedef struct Origin {
 typedef struct Policy Policy;
 
 typedef struct ModulePolicy {
+    unsigned refs; /* a policy made by policy_grow() or policy_keep() shares them */
     char *name;
-    const Policy *policy; /* what it belongs to */
+    const Policy *policy; /* what it was read with */
     char *file;           /* the module's own ini file, as it is shown */
     Origin *origins;
     size_t n_origins;
@@ -126,6 +126,8 @@ typedef struct ModulePolicy {
     ModuleType type;
     bool remain_after_exit; /* of a oneshot: it stays done, a second start runs nothing */
     StartMode start;
+    uint64_t instances; /* of its template, as the file has it; 0 = it is no instance, its name says which it is */
+    char *group;        /* NULL = none */
     char **exec_start_pre, **exec_stop_post; /* argv, NULL = none */
     char *working_dir;
     char **environment;      /* "NAME=value", merged with environment_file; the whole environment of the module */
@@ -155,11 +157,22 @@ typedef struct SupervisorPolicy {
     char *log_level; /* one of log_level_names */
 } SupervisorPolicy;
 
+/* A file with `instances`: it makes the modules NAME@1 to NAME@N, and more when it is scaled. */
+typedef struct Template {
+    char *name;
+    unsigned instances;            /* as the file has it */
+    struct TemplateSource *source; /* what further instances are made of: see load.h */
+} Template;
+
 struct Policy {
+    unsigned refs;
+    Policy *read; /* what was read from files and owns the rest; itself unless made by policy_grow() or policy_keep() */
     char *dir;
     char **files; /* every file that was read, as it is shown */
     SupervisorPolicy supervisor;
-    ModulePolicy **modules; /* sorted by name (strcmp) */
+    Template *templates; /* sorted by name */
+    size_t n_templates;
+    ModulePolicy **modules; /* sorted by module_name_compare() */
     size_t n_modules;
 };
 
@@ -182,6 +195,19 @@ void policy_origin(const ModulePolicy *m, const char *key, const char **ret_file
 
 /* The module of that name, or NULL. */
 ModulePolicy *policy_find(const Policy *p, const char *name);
+/* The template of that name, or NULL. */
+const Template *policy_template(const Policy *p, const char *name);
+/* The place of the template's first instance in p->modules, and how many there are: they stand together. */
+size_t policy_instances(const Policy *p, const char *template, size_t *ret_first);
+
+/* Policies that differ from `p` in which modules there are, for what is changed at run time; the files stay the truth
+ * and only an environment_file is read again. Both share with p what they have in common and keep alive what was read.
+ *
+ * All modules of p, and of the template's instances 1 to n those that are missing. -EINVAL with complaints when one
+ * cannot be made; -ENOENT: there is no such template. */
+int policy_grow(const Policy *p, const char *template, unsigned n, Policy **ret, Complaints *complaints);
+/* The modules i of p with keep[i]. */
+Policy *policy_keep(const Policy *p, const bool *keep);
 
 /* Where the shipped files are: `PREFIX/share/bulkhead` when the executable is in PREFIX/bin or PREFIX/sbin, the source
  * tree's `policies` when it is run from a build folder there. Owned by the caller; -ENOENT when neither holds profiles.

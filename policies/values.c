@@ -36,6 +36,7 @@ static const struct {
     [VALUE_INCLUDES] = {"list of files", "common.ini, -common/web.ini"},
     [VALUE_DIRECTORIES] = {"list of relative names", "web, web/cache"},
     [VALUE_MODULES] = {"list of modules", "db, cache"},
+    [VALUE_NAME] = {"name", "web, web-2"},
     [VALUE_RULES] = {"list of syscall rules", "mount, socket(AF_INET)"},
     [VALUE_PROFILE] = {"profile name", "network-server"},
     [VALUE_UMASK] = {"octal mode", "0022"},
@@ -140,6 +141,14 @@ static int parse_profile(const char *s, char **field, Error *e)
 {
     if (!module_name_valid(s))
         return value_wrong(s, e, "profile's name", "a-z, 0-9, '_' and '-': network-server");
+    *field = xstrdup(s);
+    return 0;
+}
+
+static int parse_name(const char *s, char **field, Error *e)
+{
+    if (!module_name_valid(s))
+        return value_wrong(s, e, "name", "a-z, 0-9, '_' and '-', at most 63 of them: shop");
     *field = xstrdup(s);
     return 0;
 }
@@ -349,6 +358,8 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
         return list_directories(s, x, field, e);
     case VALUE_MODULES:
         return list_modules(s, field, e);
+    case VALUE_NAME:
+        return parse_name(s, field, e);
     case VALUE_RULES:
         return list_rules(s, field, e);
     case VALUE_PROFILE:
@@ -407,6 +418,7 @@ void value_done(const Key *k, void *base)
     case VALUE_CHOICE_TEXT:
     case VALUE_PATH:
     case VALUE_PROFILE:
+    case VALUE_NAME:
     case VALUE_CPUS:
     case VALUE_USER:
     case VALUE_GROUP:

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "policies/keys.h"
+#include "policies/names.h"
 #include "policies/policy.h"
 
 /* Users and groups found so far in one load: a thousand modules mostly run as the same few. */
@@ -44,9 +45,6 @@ int value_time(const char *s, uint64_t *ret, Error *e);
 int value_size(const char *s, uint64_t *ret, Error *e);
 /* "TERM", "SIGTERM", "15", "RTMIN+3": 1 to 64, or -EINVAL. */
 int value_signal(const char *s, Error *e);
-
-/* A module's name: [a-z0-9][a-z0-9_-]{0,62}. */
-bool module_name_valid(const char *name);
 
 /* A copy for messages: escaped, at most 64 bytes. Owned by the caller. */
 char *value_shown(const char *value);

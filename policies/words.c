@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/str.h"
+#include "policies/names.h"
 
 typedef struct Splitter {
     const char *s;
@@ -127,9 +128,13 @@ static int expand_percent(const char *s, const char *module, StrBuf *out, Error 
         strbuf_addc(out, '%');
     else if (s[1] == 'n')
         strbuf_adds(out, module ? module : "n");
+    else if (s[1] == 'i')
+        strbuf_adds(out, module ? module + module_stem(module) + (module_instance(module) > 0) : "1");
     else {
         size_t n = s[1] ? utf8_length(s + 1, strlen(s + 1)) : 0;
-        return error_set(e, -EINVAL, "'%.*s' stands for nothing (%%n is the module's name, %%%% a percent sign)",
+        return error_set(e, -EINVAL,
+                         "'%.*s' stands for nothing (%%n is the module's name, %%i its instance number, %%%% a percent "
+                         "sign)",
                          (int)n + 1, s);
     }
     return 2;

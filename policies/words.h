@@ -1,4 +1,4 @@
-/* Splitting values into words or items, and expanding %n and ${NAME} in them. Pure. */
+/* Splitting values into words or items, and expanding %n, %i and ${NAME} in them. Pure. */
 #pragma once
 
 #include "base/error.h"
@@ -15,8 +15,9 @@ typedef enum WordsMode {
  * owned by the caller. 0, or -EINVAL with *e. */
 int words_split(const char *s, WordsMode mode, char ***ret, Error *e);
 
-/* Expands %n (the module's name; NULL: "%n" of nobody in particular, and every variable is taken as set to "/") and %%,
- * and with `variables` also ${NAME} from `environment` ("NAME=value") and $$. 0, or -EINVAL with *e. */
+/* Expands %n (the module's name; NULL: "%n" of nobody in particular, and every variable is taken as set to "/"), %i (N
+ * of "NAME@N", "" of other names) and %%, and with `variables` also ${NAME} from `environment` ("NAME=value") and $$.
+ * 0, or -EINVAL with *e. */
 int words_expand(const char *s, const char *module, bool variables, char *const *environment, char **ret, Error *e);
 
 /* NAME of "NAME=value" is [A-Za-z_][A-Za-z0-9_]*; its length, or 0. */

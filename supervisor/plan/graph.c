@@ -1,8 +1,9 @@
 /* From names to a checked graph.
  *
  * Modules are sorted by name, so a name is found by bsearch and an index is a rank: "names break ties" is plain index
- * order everywhere. Edge lists are sorted and hold each module once. Nothing recurses: a chain of thousands must not
- * eat the stack. Build costs O(modules + edges · log edges).
+ * order everywhere, and the instances of a template, which its bare name means, are a row. Edge lists are sorted and
+ * hold each module once. Nothing recurses: a chain of thousands must not eat the stack. Build costs O(modules + edges ·
+ * log edges).
  *
  * Cycles: a depth-first walk over all three kinds of edge, in name order. Each edge that leads back into the path being
  * walked closes one cycle, which is the path from there; so every cycle that is named has a closing edge of its own,
@@ -48,7 +49,7 @@ static void build_done(Build *b)
 
 static int compare_name(const void *name, const void *module)
 {
-    return strcmp(name, (*(ModulePolicy *const *)module)->name);
+    return module_name_compare(name, (*(ModulePolicy *const *)module)->name);
 }
 
 ssize_t graph_index(const Graph *g, const char *name)
@@ -89,29 +90,65 @@ static Edges *edges_of(Node *node, EdgeKind kind)
     return lists[kind];
 }
 
+/* Has something been said of that line? */
+static bool complained(const Build *b, const char *file, unsigned line, const char *key)
+{
+    for (size_t i = 0; i < b->complaints->n; i++) {
+        const Complaint *c = &b->complaints->items[i];
+        if (c->line == line && str_equal(c->key, key) && strcmp(c->file, file) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of a template's instances one is enough: the line is the same. */
 static void complain(Build *b, size_t i, EdgeKind kind, const char *message)
 {
     const char *file = NULL;
     unsigned line = 0;
-    policy_origin(b->graph->policy->modules[i], edge_keys[kind], &file, &line);
-    complaints_add(b->complaints, file, line, edge_keys[kind], "%s", message);
+    const ModulePolicy *m = b->graph->policy->modules[i];
+    policy_origin(m, edge_keys[kind], &file, &line);
+    if (module_instance(m->name) == 0 || !complained(b, file, line, edge_keys[kind]))
+        complaints_add(b->complaints, file, line, edge_keys[kind], "%s", message);
     b->n_wrong++;
 }
 
 static void complain_missing(Build *b, size_t i, EdgeKind kind, const char *name)
 {
     const Policy *p = b->graph->policy;
+    size_t n_names = p->n_modules + p->n_templates, first;
     if (!b->names) {
-        b->names = new0_array(const char *, p->n_modules);
+        b->names = new0_array(const char *, n_names);
         for (size_t k = 0; k < p->n_modules; k++)
             b->names[k] = p->modules[k]->name;
+        for (size_t k = 0; k < p->n_templates; k++)
+            b->names[p->n_modules + k] = p->templates[k].name;
     }
-    const char *nearest = str_nearest(name, b->names, p->n_modules);
+    _cleanup_(freep) char *stem = xstrndup(name, module_stem(name));
+    size_t n_instances = policy_instances(p, stem, &first);
+    if (name[strlen(stem)] && n_instances > 0) {
+        _cleanup_(freep) char *message = xasprintf("no module '%s' (%s has instances up to %s; '%s' means all of them)",
+                                                   name, stem, p->modules[first + n_instances - 1]->name, stem);
+        complain(b, i, kind, message);
+        return;
+    }
+    const char *nearest = str_nearest(name, b->names, n_names);
     /* The nearest name may be the module's own, and what would come of that is no help. */
     bool helpful = nearest && strcmp(nearest, p->modules[i]->name) != 0;
-    _cleanup_(freep) char *message =
-        helpful ? xasprintf("no module '%s' (did you mean '%s'?)", name, nearest) : xasprintf("no module '%s'", name);
+    _cleanup_(freep) char *message = policy_template(p, name) ? xasprintf("'%s' has no instances (one at least)", name)
+                                     : helpful ? xasprintf("no module '%s' (did you mean '%s'?)", name, nearest)
+                                               : xasprintf("no module '%s'", name);
     complain(b, i, kind, message);
+}
+
+/* The modules that a name means: the one, or all instances of the template; *ret_first and how many. */
+static size_t meant(const Graph *g, const char *name, size_t *ret_first)
+{
+    ssize_t one = graph_index(g, name);
+    if (one < 0)
+        return policy_instances(g->policy, name, ret_first);
+    *ret_first = (size_t)one;
+    return 1;
 }
 
 /* Resolves one key of module i. */
@@ -119,23 +156,21 @@ static void resolve(Build *b, size_t i, EdgeKind kind)
 {
     Graph *g = b->graph;
     Edges *e = edges_of(&g->nodes[i], kind);
-    char *const *names = names_of(g->policy->modules[i], kind);
-    size_t n = strv_length(names);
-    if (n == 0)
-        return;
-    e->to = new0_array(size_t, n);
     bool self = false;
-    STRV_FOREACH (name, names) {
-        ssize_t to = graph_index(g, *name);
-        if (to < 0)
+    STRV_FOREACH (name, names_of(g->policy->modules[i], kind)) {
+        size_t first = 0, n = meant(g, *name, &first);
+        for (size_t to = first; to < first + n; to++) {
+            if (to != i)
+                ARRAY_PUSH(e->to, e->n) = to;
+            self |= to == i;
+        }
+        /* Who wants no more than order or company is content with a template that has no instances now. */
+        if (n == 0 && (kind == EDGE_REQUIRES || !policy_template(g->policy, *name)))
             complain_missing(b, i, kind, *name);
-        else if ((size_t)to == i)
-            self = true;
-        else
-            e->to[e->n++] = (size_t)to;
     }
     if (self) {
-        _cleanup_(freep) char *message = xasprintf("'%s' names itself (remove it)", g->policy->modules[i]->name);
+        const char *name = g->policy->modules[i]->name;
+        _cleanup_(freep) char *message = xasprintf("'%.*s' names itself (remove it)", (int)module_stem(name), name);
         complain(b, i, kind, message);
     }
     edges_sort_unique(e);

@@ -1,7 +1,8 @@
 /* The dependency graph: indexes into Policy.modules, edges both ways, checked once. Pure.
  *
  * requires: hard, must be ready first, its failure is mine. wants: soft, is started too and waited for until it is
- * ready or has failed. after: order only, for what is being started anyway. Stop order is the reverse of all three. */
+ * ready or has failed. after: order only, for what is being started anyway. Stop order is the reverse of all three. The
+ * bare name of a template means all its instances. */
 #pragma once
 
 #include "policies/policy.h"

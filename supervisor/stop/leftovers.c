@@ -11,22 +11,26 @@
 
 #define ORPHAN_STOP_USEC (10 * USEC_PER_SEC)
 
-/* A policy for a module that the configuration does not know any more: only what a teardown reads. */
-static ModulePolicy *orphan_policy(const char *name)
+/* A policy for a module that the configuration does not know any more: only what a teardown reads. Of an instance over
+ * those that the file asks for, which was scaled to, it is known how the others end. */
+static ModulePolicy *orphan_policy(const Policy *policy, const char *name)
 {
     ModulePolicy *p = new0(ModulePolicy);
+    _cleanup_(freep) char *stem = xstrndup(name, module_stem(name));
+    size_t first, n = name[strlen(stem)] ? policy_instances(policy, stem, &first) : 0;
     p->name = xstrdup(name);
-    p->stop_signal = SIGTERM;
-    p->stop_timeout = ORPHAN_STOP_USEC;
+    p->stop_signal = n ? policy->modules[first]->stop_signal : SIGTERM;
+    p->stop_timeout = n ? policy->modules[first]->stop_timeout : ORPHAN_STOP_USEC;
     return p;
 }
 
-static Module *wrap(RunContext *ctx, const ModulePolicy *policy, const char *name, uint64_t number, Group *leaf)
+static Module *wrap(RunContext *ctx, const Policy *policy, const char *name, uint64_t number, Group *leaf)
 {
     Module *m = new0(Module);
+    const ModulePolicy *own = policy_find(policy, name);
     m->ctx = ctx;
     m->index = SIZE_MAX; /* not in the host's array: what says that it is a leftover */
-    m->policy = policy ? policy : orphan_policy(name);
+    m->policy = own ? own : orphan_policy(policy, name);
     m->last_generation = number - 1;
     Generation *g = generation_new(m);
     g->leaf = box_wrap(ctx, leaf);
@@ -76,7 +80,7 @@ static int find_in_module(RunContext *ctx, CgroupTree *tree, const Policy *polic
         r = group_open(tree, path, &leaf, e);
         if (r < 0)
             return r;
-        ARRAY_PUSH(*list, *n) = wrap(ctx, policy_find(policy, name), name, number, leaf);
+        ARRAY_PUSH(*list, *n) = wrap(ctx, policy, name, number, leaf);
     }
     return 0;
 }

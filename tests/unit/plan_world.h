@@ -56,7 +56,7 @@ static inline ModulePolicy *world_add(World *w, const char *name, const char *re
 
 static inline int world_compare(const void *a, const void *b)
 {
-    return strcmp((*(ModulePolicy *const *)a)->name, (*(ModulePolicy *const *)b)->name);
+    return module_name_compare((*(ModulePolicy *const *)a)->name, (*(ModulePolicy *const *)b)->name);
 }
 
 static inline void world_sort(World *w)

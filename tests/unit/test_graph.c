@@ -107,6 +107,76 @@ static void one_edge_of_several_kinds_is_one_cycle(void **state)
     REFUSE(&w, "b.ini: module.wants: cycle: a → b → a");
 }
 
+static char *edge_names(const Graph *g, const Edges *e)
+{
+    StrBuf b = STRBUF_NULL;
+    for (size_t k = 0; k < e->n; k++)
+        strbuf_addf(&b, "%s%s", k ? " " : "", g->policy->modules[e->to[k]]->name);
+    return strbuf_take(&b);
+}
+
+/* The bare name of a template means all its instances, NAME@N one of them. */
+static void templates(void **state)
+{
+    (void)state;
+    _cleanup_world_ World w = {0};
+    world_add(&w, "worker@10", "db", NULL, "worker@2");
+    world_add(&w, "worker@2", "db", NULL, NULL);
+    world_add(&w, "worker-x", NULL, NULL, NULL);
+    world_add(&w, "db", NULL, NULL, NULL);
+    world_add(&w, "web", "worker db", "worker", "worker@2");
+    _cleanup_(graph_freep) Graph *g = world_graph(&w);
+    const Node *web = &g->nodes[world_at(g, "web")];
+    _cleanup_(freep) char *requires = edge_names(g, &web->requires), *wants = edge_names(g, &web->wants),
+                          *after = edge_names(g, &web->after),
+                          *before = edge_names(g, &g->nodes[world_at(g, "db")].before);
+    assert_string_equal(requires, "db worker@2 worker@10");
+    assert_string_equal(wants, "worker@2 worker@10");
+    assert_string_equal(after, "worker@2");
+    assert_string_equal(before, "web worker@2 worker@10");
+    assert_int_equal(g->wave[world_at(g, "web")], 3);
+    assert_int_equal(graph_index(g, "worker"), -ENOENT);
+}
+
+static void templates_refused(void **state)
+{
+    (void)state;
+    _cleanup_world_ World w = {0};
+    world_add(&w, "a", "worker@3 work", NULL, "other@1");
+    world_add(&w, "worker@1", NULL, "worker", NULL); /* one complaint for the file, not one an instance */
+    world_add(&w, "worker@2", NULL, "worker", NULL);
+    free(w.policy.modules[2]->file);
+    w.policy.modules[2]->file = xstrdup("worker@1.ini");
+    REFUSE(&w, "a.ini: module.after: no module 'other@1'", "a.ini: module.requires: no module 'work'",
+           "a.ini: module.requires: no module 'worker@3' (worker has instances up to worker@2; 'worker' means all of "
+           "them)",
+           "worker@1.ini: module.wants: 'worker' names itself (remove it)");
+
+    _cleanup_world_ World ring = {0};
+    world_add(&ring, "a", "worker", NULL, NULL);
+    world_add(&ring, "worker@1", "a", NULL, NULL);
+    world_add(&ring, "worker@2", "a", NULL, NULL);
+    free(ring.policy.modules[2]->file);
+    ring.policy.modules[2]->file = xstrdup("worker@1.ini");
+    REFUSE(&ring, "worker@1.ini: module.requires: cycle: a → worker@1 → a");
+}
+
+/* Who requires a template needs one instance; who only wants it or stands after it does not. */
+static void template_without_instances(void **state)
+{
+    (void)state;
+    Template empty = {.name = (char *)"worker", .instances = 2};
+    _cleanup_world_ World w = {0};
+    w.policy.templates = &empty;
+    w.policy.n_templates = 1;
+    ModulePolicy *web = world_add(&w, "web", NULL, "worker", "worker");
+    _cleanup_(graph_freep) Graph *g = world_graph(&w);
+    assert_int_equal(g->nodes[0].wants.n + g->nodes[0].after.n, 0);
+    web->requires = world_words("worker worke");
+    REFUSE(&w, "web.ini: module.requires: 'worker' has no instances (one at least)",
+           "web.ini: module.requires: no module 'worke' (did you mean 'worker'?)");
+}
+
 static void missing(void **state)
 {
     (void)state;
@@ -414,6 +484,9 @@ int main(void)
         cmocka_unit_test(overlapping_and_nested_cycles),
         cmocka_unit_test(one_edge_of_several_kinds_is_one_cycle),
         cmocka_unit_test(missing),
+        cmocka_unit_test(templates),
+        cmocka_unit_test(templates_refused),
+        cmocka_unit_test(template_without_instances),
         cmocka_unit_test(all_errors_at_once),
         cmocka_unit_test(at_the_line_of_the_key),
         cmocka_unit_test(diamond),

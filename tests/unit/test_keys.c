@@ -86,6 +86,7 @@ static const char *nonsense(const Key *k)
     case VALUE_CHOICE_TEXT:
     case VALUE_ENVIRONMENT:
     case VALUE_MODULES:
+    case VALUE_NAME:
     case VALUE_RULES:
     case VALUE_UMASK:
     case VALUE_SIGNAL:
@@ -177,6 +178,8 @@ static void check_module_defaults(const ModulePolicy *m)
     assert_int_equal(m->type, TYPE_SIMPLE);
     assert_false(m->remain_after_exit);
     assert_int_equal(m->start, START_AUTO);
+    assert_int_equal(m->instances, 0);
+    assert_null(m->group);
     assert_null(m->exec_start_pre);
     assert_null(m->exec_stop_post);
     assert_null(m->working_dir);

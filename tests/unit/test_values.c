@@ -243,7 +243,7 @@ static void test_ready(void **state)
     assert_true(take("module.ready", fits, &m));
     value_done(key_find_dotted("module.ready"), &m);
     REFUSE("module.ready", "fd:2", "fd:", "fd", "fd:1024", "fd:x", "tcp:0", "tcp:65536", "tcp:127.0.0.1:80", "tcp",
-           "unix:", "unix:run", "none:", "exec:1", "notify:", "readyness", "", ":", over, "unix:/%i");
+           "unix:", "unix:run", "none:", "exec:1", "notify:", "readyness", "", ":", over, "unix:/%q");
 }
 
 static void test_ports_and_cpus(void **state)
@@ -310,7 +310,7 @@ static void test_paths_and_names(void **state)
     assert_true(take("module.working_dir", "/srv/${PORT}/%n/%%$$", &m));
     assert_string_equal(m.working_dir, "/srv/80/web/%$");
     value_done(key_find_dotted("module.working_dir"), &m);
-    REFUSE("module.working_dir", "srv", "", "${EMPTY}", "~/x", "/${NOPE}", "/%i");
+    REFUSE("module.working_dir", "srv", "", "${EMPTY}", "~/x", "/${NOPE}", "/%q");
     assert_true(take("module.state_directory", "%n, a/b.c, ..x, $HOME", &m));
     assert_string_equal(m.state_directory[0], "web");
     assert_string_equal(m.state_directory[3], "$HOME"); /* no variables here */
@@ -319,7 +319,7 @@ static void test_paths_and_names(void **state)
     assert_true(take("module.requires", "a, b-1, 0_x", &m));
     assert_int_equal(strv_length(m.requires), 3);
     value_done(key_find_dotted("module.requires"), &m);
-    REFUSE("module.requires", "A", "a b", "-a", "_a", "a@1", "a,a", "a/b");
+    REFUSE("module.requires", "A", "a b", "-a", "_a", "a@0", "a@", "a,a", "a/b");
     assert_true(take("module.environment_file", "-/etc/x", &m));
     value_done(key_find_dotted("module.environment_file"), &m);
     assert_true(take("module.environment_file", "%n.env", &m));
@@ -344,7 +344,7 @@ static void test_paths_and_names(void **state)
     _cleanup_(freep) char *all = strv_join(m.environment, "|");
     assert_string_equal(all, "A=|B=web%|C=x, y|D=$PORT ${PORT}");
     value_done(key_find_dotted("module.environment"), &m);
-    REFUSE("module.environment", "A", "=1", "1A=2", "A=1, A=2", "A-B=1", "A=%i", "A =1");
+    REFUSE("module.environment", "A", "=1", "1A=2", "A=1, A=2", "A-B=1", "A=%q", "A =1");
     _cleanup_(freep) char *longest = xasprintf("%063d", 0), *longer = xasprintf("%064d", 0);
     assert_true(module_name_valid(longest));
     assert_false(module_name_valid(longer) || module_name_valid(""));
@@ -399,6 +399,7 @@ static void test_expanding(void **state)
         {"", ""},
         {"plain", "plain"},
         {"%n-%%n", "web-%n"},
+        {"<%i>%%i", "<>%i"},
         {"${PORT}${PORTS}", "8081"},
         {"$${PORT}", "${PORT}"},
         {"${NEST}", "${PORT}%n"}, /* what a variable holds is not looked at again */
@@ -423,6 +424,9 @@ static void test_expanding(void **state)
     assert_string_equal(plain, "$x ${");
     assert_int_equal(words_expand("${ANY}%n", NULL, true, NULL, &nobody, NULL), 0);
     assert_string_equal(nobody, "/n");
+    _cleanup_(freep) char *instance = NULL;
+    assert_int_equal(words_expand("%n:%i", "web@17", false, NULL, &instance, NULL), 0);
+    assert_string_equal(instance, "web@17:17");
 }
 
 static void test_commands(void **state)
