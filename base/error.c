@@ -52,6 +52,18 @@ int error_prefix(Error *e, const char *fmt, ...)
     return e->code;
 }
 
+int error_suffix(Error *e, const char *fmt, ...)
+{
+    if (!e)
+        return -EINVAL;
+    size_t n = strlen(e->msg);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(e->msg + n, sizeof e->msg - n, fmt, ap);
+    va_end(ap);
+    return e->code;
+}
+
 void error_stage(Error *e, const char *stage)
 {
     if (e && !e->stage[0])

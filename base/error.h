@@ -19,6 +19,8 @@ int error_set(Error *e, int code, const char *fmt, ...) _printf_(3, 4);
 int error_errno(Error *e, int code, const char *fmt, ...) _printf_(3, 4);
 /* Puts words before what *e says already. Returns e's code. */
 int error_prefix(Error *e, const char *fmt, ...) _printf_(2, 3);
+/* Puts words behind what *e says already: what would help. Returns e's code. */
+int error_suffix(Error *e, const char *fmt, ...) _printf_(2, 3);
 /* Names the stage, if none is named yet. */
 void error_stage(Error *e, const char *stage);
 /* What to print: never empty. */

@@ -20,6 +20,10 @@ const Option options[OPTION_N] = {
     [OPTION_SVG] = {"svg", 0, "FILE", "draw it into FILE (- = standard output); needs graphviz"},
     [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more: the phases of a stop"},
     [OPTION_HOST] = {"host", 0, NULL, "look at the kernel and the host instead of a configuration"},
+    [OPTION_USER] = {"user", 'u', "USER", "who the module runs as (default: guessed, and said why)"},
+    [OPTION_OUTPUT] = {"output", 'o', "DIR", "write into DIR (default: modules.d of the configuration)"},
+    [OPTION_STDOUT] = {"stdout", 0, NULL, "print it, and write nothing"},
+    [OPTION_FORCE] = {"force", 0, NULL, "replace the file if it is there"},
     [OPTION_HELP] = {"help", 'h', NULL, "print help, of a verb when one is given"},
     [OPTION_VERSION] = {"version", 0, NULL, "print the version"},
 };
@@ -29,6 +33,11 @@ bool verb_takes(const Verb *v, OptionId id)
     const unsigned everywhere = OPTION_BIT(OPTION_INSTANCE) | OPTION_BIT(OPTION_NO_PAGER) | OPTION_BIT(OPTION_HELP) |
                                 OPTION_BIT(OPTION_VERSION);
     return ((everywhere | v->options) & OPTION_BIT(id)) != 0;
+}
+
+bool verb_takes_command(const Verb *v)
+{
+    return strstr(v->words, "-- ") != NULL;
 }
 
 OptionId option_by_name(const char *name, size_t length)
@@ -143,6 +152,18 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
     case OPTION_HOST:
         a->host = true;
         break;
+    case OPTION_USER:
+        a->user = value;
+        break;
+    case OPTION_OUTPUT:
+        a->output = value;
+        break;
+    case OPTION_STDOUT:
+        a->to_stdout = true;
+        break;
+    case OPTION_FORCE:
+        a->force = true;
+        break;
     case OPTION_HELP:
         a->help = true;
         break;
@@ -233,7 +254,15 @@ static int check(const Parse *p)
     for (size_t i = 0; i < OPTION_N; i++)
         if ((p->given & OPTION_BIT(i)) && !verb_takes(a->verb, (OptionId)i))
             return error_set(p->e, -EINVAL, "--%s does not go with %s", options[i].name, a->verb->name);
-    if (a->config && a->n_words > 0)
+    if (verb_takes_command(a->verb) && a->n_named == a->n_words)
+        return error_set(p->e, -EINVAL, "%s needs a program after --: bulkhead %s -- nginx -g 'daemon off;'",
+                         a->verb->name, a->verb->name);
+    if (verb_takes_command(a->verb) && a->n_named > 1) {
+        _cleanup_(freep) char *shown = str_escape(a->words[1], strlen(a->words[1]), 64);
+        return error_set(p->e, -EINVAL,
+                         "unexpected word '%s' before -- (one name at most; the program stands after it)", shown);
+    }
+    if (a->config && a->n_words > 0 && str_starts(a->verb->words, "[DIR]"))
         return error_set(p->e, -EINVAL, "give the directory once, as a word or by --config");
     if (a->host && (a->config || a->n_words > 0))
         return error_set(p->e, -EINVAL, "--host is about no configuration: leave the directory out");
@@ -259,15 +288,20 @@ int args_parse(int argc, char *const *argv, const char *environment_instance, Ar
     bool only_words = false;
     for (p.at = 1; r >= 0 && p.at < argc; p.at++) {
         char *word = argv[p.at];
-        if (!only_words && strcmp(word, "--") == 0)
+        if (!only_words && strcmp(word, "--") == 0) {
             only_words = true;
-        else if (!only_words && str_starts(word, "--"))
+            a.n_named = a.n_words;
+        } else if (!only_words && str_starts(word, "--"))
             r = parse_long(&p, word + 2);
         else if (!only_words && word[0] == '-' && word[1])
             r = parse_letters(&p, word + 1);
         else
             r = take_word(&p, word);
     }
+    if (!only_words || !a.verb || !verb_takes_command(a.verb))
+        a.n_named = a.n_words;
+    if (r < 0 && !only_words && a.verb && verb_takes_command(a.verb))
+        error_suffix(e, "; options of a program stand after --: bulkhead %s -- nginx -g 'daemon off;'", a.verb->name);
     if (r >= 0)
         r = check(&p);
     if (r < 0) {

@@ -25,7 +25,7 @@ bool complete_what(const char *name, CompleteWhat *ret)
     } known[] = {
         {"MODULE", COMPLETE_MODULES}, {"NAME", COMPLETE_INSTANCES}, {"DIR", COMPLETE_DIRECTORIES},
         {"SIGNAL", COMPLETE_SIGNALS}, {"FILE", COMPLETE_FILES},     {"TIME", COMPLETE_NOTHING},
-        {"N", COMPLETE_NOTHING},
+        {"N", COMPLETE_NOTHING},      {"USER", COMPLETE_NOTHING},
     };
     for (size_t i = 0; i < ELEMENTS(known); i++)
         if (str_equal(known[i].name, name)) {
@@ -145,6 +145,8 @@ void completion_find(char *const *words, size_t n, const char *environment_insta
         find_option(&s);
     } else if (!ret->verb) {
         ret->what = s.lost ? COMPLETE_NOTHING : COMPLETE_VERBS;
+    } else if (verb_takes_command(ret->verb)) {
+        ret->what = s.only_words ? COMPLETE_FILES : COMPLETE_NOTHING; /* a name that is new */
     } else if (strv_length(ret->names) < ret->verb->max_words) {
         ret->what = what_is(ret->verb->words);
     }

@@ -31,6 +31,10 @@ typedef enum OptionId {
     OPTION_SVG,
     OPTION_VERBOSE,
     OPTION_HOST,
+    OPTION_USER,
+    OPTION_OUTPUT,
+    OPTION_STDOUT,
+    OPTION_FORCE,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_N
@@ -59,13 +63,16 @@ typedef struct Args {
     int signal;       /* 0 = not given */
     uint64_t lines;   /* UINT64_MAX = not given */
     const char *svg;
+    const char *user, *output; /* NULL = not given */
+    bool to_stdout, force;
     char **words; /* what is left: names, a directory; the vector is owned, the strings are not */
     size_t n_words;
+    size_t n_named; /* how many of them stand before "--", where the verb takes a command line after it; else all */
 } Args;
 
 struct Verb {
     const char *name;
-    const char *words; /* for the synopsis: "MODULE...", "[DIR]" */
+    const char *words; /* for the synopsis: "MODULE...", "[DIR]"; with a "--", a command line stands after it */
     size_t min_words, max_words;
     unsigned options; /* OPTION_BITs besides those of every verb */
     bool pager;       /* its output may be long */
@@ -84,6 +91,8 @@ void args_done(Args *a);
 OptionId option_by_name(const char *name, size_t length);
 OptionId option_by_letter(char letter);
 const Verb *verb_by_name(const char *name);
+/* Whether a command line stands after "--", which is needed then. */
+bool verb_takes_command(const Verb *v);
 /* Does the verb take this option? Those of every verb included. */
 bool verb_takes(const Verb *v, OptionId id);
 
@@ -107,3 +116,4 @@ ToolStatus verb_plan(const Args *a);
 ToolStatus verb_graph(const Args *a);
 ToolStatus verb_explain(const Args *a);
 ToolStatus verb_purge(const Args *a);
+ToolStatus verb_init(const Args *a);

@@ -121,6 +121,23 @@ const Verb verbs[] = {
      "  bulkhead explain worker\n"
      "  bulkhead explain --json worker | jq .suggestion\n",
      verb_explain},
+    {"init", "[MODULE] -- PROGRAM [ARGUMENT...]", 1, MANY,
+     BIT(OPTION_USER) | BIT(OPTION_OUTPUT) | BIT(OPTION_STDOUT) | BIT(OPTION_FORCE) | BIT(OPTION_CONFIG), false,
+     "write a commented module file for a command line",
+     "Asks nothing and needs no daemon. The program is looked for as the shell would; the name is the program's or "
+     "the\n"
+     "script's, unless a MODULE is given. User, readiness, directories, how it ends and the profile are guessed, "
+     "better\n"
+     "for programs that it knows (nginx, redis-server, postgres, mosquitto, haproxy, php-fpm, gunicorn, uvicorn, "
+     "node,\n"
+     "python3), and each guess says why. What would send the program to the background is changed, and told of. The\n"
+     "file passes `bulkhead check` before it is written; one that is there already stays, unless --force is given.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead init -- nginx -g 'daemon off;'\n"
+     "  bulkhead init web --user www-data -- python3 -m http.server 8080\n"
+     "  bulkhead init --stdout -- redis-server /etc/redis/redis.conf\n",
+     verb_init},
     {"shutdown", "", 0, 0, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
      "stop all modules in order, then the daemon (root)",
      "Dependents before what they depend on, each in phases. Waits until the daemon has ended.\n"

@@ -491,6 +491,13 @@ static void test_errors(void **state)
     assert_int_equal(error_errno(NULL, -EIO, "x"), -EIO);
     error_stage(NULL, "x");
     assert_true(error_prefix(NULL, "x") < 0);
+    Error long_one = {0};
+    error_set(&long_one, -EINVAL, "%s", "no option -g");
+    assert_int_equal(error_suffix(&long_one, " (%s)", "try --"), -EINVAL);
+    assert_string_equal(long_one.msg, "no option -g (try --)");
+    error_suffix(&long_one, "%0900d", 1);
+    assert_int_equal(strlen(long_one.msg), sizeof long_one.msg - 1);
+    assert_true(error_suffix(NULL, "x") < 0);
 }
 
 static void test_long_errors(void **state)

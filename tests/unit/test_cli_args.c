@@ -129,6 +129,15 @@ static void test_mistakes(void **state)
         {"check --config a --host", "--host is about no configuration: leave the directory out"},
         {"plan --host", "--host does not go with plan"},
         {"status --instance", "--instance needs a NAME"},
+        {"init", "init needs a program after --: bulkhead init -- nginx -g 'daemon off;'"},
+        {"init nginx", "init needs a program after --: bulkhead init -- nginx -g 'daemon off;'"},
+        {"init web --", "init needs a program after --: bulkhead init -- nginx -g 'daemon off;'"},
+        {"init a b -- nginx", "unexpected word 'b' before -- (one name at most; the program stands after it)"},
+        {"init nginx -g x",
+         "no option -g; options of a program stand after --: bulkhead init -- nginx -g 'daemon off;'"},
+        {"init nginx --bind x",
+         "no option --bind; options of a program stand after --: bulkhead init -- nginx -g 'daemon off;'"},
+        {"status --user x", "--user does not go with status"},
         {"status -i", "--instance needs a NAME"},
         {"status -i A", "'A' is no instance name (a to z, 0 to 9, - and _)"},
         {"events -n x", "--lines: 'x' is no number"},
@@ -155,6 +164,43 @@ static void test_mistakes(void **state)
     Error e;
     assert_true(parse(control, NULL, &a, &e) < 0);
     assert_string_equal(e.msg, "no verb '\\x1b[2J'");
+}
+
+/* What stands after "--" is the program's, options and all. */
+static void test_command_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        size_t named, words;
+        const char *user;
+    } good[] = {
+        {"init -- nginx", 0, 1, NULL},
+        {"init web -- nginx -g --user x -- y", 1, 7, NULL},
+        {"init -u bob -- node --help", 0, 2, "bob"},
+        {"init --user=bob --config /c web -- redis-server", 1, 2, "bob"},
+    };
+    for (size_t i = 0; i < ELEMENTS(good); i++) {
+        _cleanup_(freep) char *line = xstrdup(good[i].line);
+        Args a;
+        Error e;
+        assert_int_equal(parse(line, NULL, &a, &e), 0);
+        assert_int_equal(a.n_named, good[i].named);
+        assert_int_equal(a.n_words, good[i].words);
+        assert_true(str_equal(a.user, good[i].user));
+        assert_false(a.help || a.force || a.to_stdout || a.output);
+        args_done(&a);
+    }
+    char all[] = "init --stdout --force -o /d web -- x", plain[] = "stop -- web db";
+    Args a;
+    Error e;
+    assert_int_equal(parse(all, NULL, &a, &e), 0);
+    assert_true(a.to_stdout && a.force);
+    assert_string_equal(a.output, "/d");
+    args_done(&a);
+    assert_int_equal(parse(plain, NULL, &a, &e), 0);
+    assert_int_equal(a.n_named, 2);
+    args_done(&a);
 }
 
 static void test_help(void **state)
@@ -211,10 +257,10 @@ static void test_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_options_before_and_after),
-        cmocka_unit_test(test_values),   cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_mistakes), cmocka_unit_test(test_help),
-        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_options_before_and_after),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_mistakes),      cmocka_unit_test(test_help),
+        cmocka_unit_test(test_command_lines), cmocka_unit_test(test_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,12 @@ static void test_what_is_asked_for(void **state)
         {"stop -- ", COMPLETE_MODULES, "stop", "default", 0},
         {"stop -- --", COMPLETE_MODULES, "stop", "default", 0},
         {"stop -v", COMPLETE_NOTHING, "stop", "default", 0},
+        {"init ", COMPLETE_NOTHING, "init", "default", 0},
+        {"init web --", COMPLETE_OPTIONS, "init", "default", 0},
+        {"init -u ", COMPLETE_NOTHING, "init", "default", 0},
+        {"init --output ", COMPLETE_DIRECTORIES, "init", "default", 0},
+        {"init web -- ", COMPLETE_FILES, "init", "default", 0},
+        {"init -- nginx -", COMPLETE_FILES, "init", "default", 0},
         {"--instance ", COMPLETE_INSTANCES, NULL, "default", 0},
         {"--instance=", COMPLETE_INSTANCES, NULL, "default", 11},
         {"--instance a status ", COMPLETE_MODULES, "status", "a", 0},
@@ -125,6 +131,8 @@ static void test_every_row_is_reached(void **state)
         CompleteWhat what = COMPLETE_NOTHING;
         if (*name && !complete_what(name, &what))
             fail_msg("complete.c does not know what the %s of %s is", name, verbs[i].name);
+        if (verb_takes_command(&verbs[i])) /* a new name, or none */
+            what = COMPLETE_NOTHING;
         Completion c;
         find(line, &c);
         assert_ptr_equal(c.verb, &verbs[i]);
