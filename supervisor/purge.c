@@ -14,6 +14,7 @@
 #include "supervisor/ground.h"
 #include "supervisor/open.h"
 #include "supervisor/plan/bounds.h"
+#include "supervisor/scope.h"
 #include "supervisor/stop/teardown.h"
 
 static void log_to_journal(void)
@@ -87,6 +88,14 @@ static int run(Host *h, Error *e)
     return clear(h, e);
 }
 
+/* The mark of a shutdown that had begun, or systemd's word that this one took too long. Or a stop that came while the
+ * unit was on its way from a crash to its restart: systemd restarts nothing then, and nobody else would end the modules. */
+static bool stop_was_wanted(const HostOptions *options)
+{
+    return instance_was_stopping(options->instance) || str_equal(getenv("SERVICE_RESULT"), "timeout") ||
+           scope_own_unit_stops();
+}
+
 int purge(const HostOptions *options, bool after_stop, bool journal)
 {
     if (journal)
@@ -95,8 +104,7 @@ int purge(const HostOptions *options, bool after_stop, bool journal)
         fprintf(stderr, "bulkheadd: must be run as root\n");
         return EXIT_FAILED;
     }
-    bool stopped = instance_was_stopping(options->instance) || str_equal(getenv("SERVICE_RESULT"), "timeout");
-    if (after_stop && !stopped)
+    if (after_stop && !stop_was_wanted(options))
         return EXIT_DONE;
     Error e = {0};
     Host *h = host_alloc(options);

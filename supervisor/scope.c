@@ -119,6 +119,39 @@ static int unit_cgroup(sd_bus *bus, const char *unit, char **ret, Error *e)
                  : 0;
 }
 
+/* --- our own unit --- */
+
+/* "stop", "restart" and so on, of the job that the unit waits for; "" when it has none. Owned by the caller. */
+static int unit_job(sd_bus *bus, const char *unit, char **ret)
+{
+    _cleanup_answer_ Answer a = {0}, b = {0};
+    const char *path, *job;
+    uint32_t id;
+    int r = sd_bus_call_method(bus, SYSTEMD, MANAGER_PATH, MANAGER, "GetUnit", &a.error, &a.message, "s", unit);
+    if (r >= 0)
+        r = sd_bus_message_read(a.message, "o", &path);
+    if (r >= 0)
+        r = sd_bus_get_property(bus, SYSTEMD, path, SYSTEMD ".Unit", "Job", &b.error, &b.message, "(uo)");
+    if (r >= 0)
+        r = sd_bus_message_read(b.message, "(uo)", &id, &job);
+    if (r < 0)
+        return r;
+    if (id == 0) {
+        *ret = xstrdup("");
+        return 0;
+    }
+    return sd_bus_get_property_string(bus, SYSTEMD, job, SYSTEMD ".Job", "JobType", NULL, ret);
+}
+
+bool scope_own_unit_stops(void)
+{
+    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_(freep) char *unit = NULL, *job = NULL;
+    Error e = {0};
+    return scope_possible() && sd_pid_get_unit(0, &unit) >= 0 && open_bus(&bus, &e) == 0 &&
+           unit_job(bus, unit, &job) >= 0 && str_equal(job, "stop");
+}
+
 /* --- a new one --- */
 
 typedef struct Job {

@@ -45,5 +45,7 @@ int scope_watch(Scope *s, sd_event *event, sd_event_io_handler_t ended, void *us
 /* The holder has ended: -ECANCELED when that is because systemd stops the scope. If somebody killed it, the scope lives
  * on as long as a module does, and gets a new one, which is to be put into its leaf, kept and watched. */
 int scope_renew(Scope *s, const ScopeConfig *config, Error *e);
+/* Whether systemd has been asked to stop the unit that we are a process of. False where there is no systemd to ask. */
+bool scope_own_unit_stops(void);
 /* Forgets it; a scope that was not kept ends. */
 Scope *scope_close(Scope *s);

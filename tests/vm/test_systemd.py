@@ -385,11 +385,26 @@ def test_a_daemon_that_hangs_when_stopped_is_killed_and_swept_up(unit):
 
 
 def test_stop_right_after_a_crash(up):
-    """The stop comes while systemd restarts the unit: what the crash left goes down with it."""
+    """The stop comes some time while systemd restarts the unit: what the crash left goes down with it."""
     pids = up.pids()
     up.run(f"kill -9 {up.main_pid()}; systemctl stop bulkhead")
-    assert up.gone(pids) and up.marks("down") == 1
+    assert up.gone(pids) and up.marks("down") == up.marks("up"), "what started has been told to stop"
     up.nothing_left()
+
+
+def test_stop_before_the_restart_after_a_crash(unit):
+    """The stop comes while ExecStopPost runs: systemd restarts nothing then, so ExecStopPost ends the modules."""
+    unit.drop_in("ExecStopPost=", f"ExecStopPost=/bin/cat {PLACE}/gate", "ExecStopPost=-/usr/sbin/bulkheadd --purge --after-stop")
+    unit.run(f"mkfifo {PLACE}/gate && systemctl start bulkhead")
+    pids = unit.pids()
+    unit.kill()
+    unit.wait_state("stop-post")
+    unit.run("systemctl stop --no-block bulkhead")
+    unit.run(f"timeout 60 sh -c 'echo >{PLACE}/gate'")
+    unit.guest.wait("! systemctl is-active bulkhead | grep -q ing", "the stop to be over", 60)
+    assert unit.gone(pids) and unit.marks("down") == 1 and unit.marks("post") == 1
+    assert "event=purged" in unit.since()
+    unit.nothing_left()
 
 
 def test_stopping_the_scope_of_a_dead_daemon(unit):
