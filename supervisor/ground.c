@@ -19,8 +19,8 @@
 #define LOOK_MSEC     2
 
 /* What follows the end of a scope's holder is systemd's work; our own end is told only after it. It tries once, as soon
- * as the last process is gone, which is while we still remove what was below: where that made it fail (seen with systemd
- * 257: "Stopped", and the directory stays), nobody else would. */
+ * as the last process is gone, which is while we still remove what was below: where that made it fail (seen with
+ * systemd 257: "Stopped", and the directory stays), nobody else would. */
 static void wait_put_away(const char *directory)
 {
     const uint64_t begin = now_monotonic();

@@ -89,7 +89,8 @@ static int run(Host *h, Error *e)
 }
 
 /* The mark of a shutdown that had begun, or systemd's word that this one took too long. Or a stop that came while the
- * unit was on its way from a crash to its restart: systemd restarts nothing then, and nobody else would end the modules. */
+ * unit was on its way from a crash to its restart: systemd restarts nothing then, and nobody else would end the
+ * modules. */
 static bool stop_was_wanted(const HostOptions *options)
 {
     return instance_was_stopping(options->instance) || str_equal(getenv("SERVICE_RESULT"), "timeout") ||
