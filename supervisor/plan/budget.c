@@ -158,13 +158,21 @@ static uint64_t least_limit(const char *root, const Hierarchy *h)
     }
 }
 
+/* Where systemd runs (sd_booted(3)), modules are in a scope of system.slice; what limits the daemon's own unit, or the
+ * session it was started in by hand, does not hold them. */
+static bool has_systemd(const char *root)
+{
+    _cleanup_(freep) char *path = xasprintf("%s/run/systemd/system", root);
+    return access(path, F_OK) == 0;
+}
+
 static uint64_t cgroup_limit(const char *root, bool v2)
 {
     _cleanup_(freep) char *cgroups = NULL, *mountinfo = NULL;
     if (read_text(root, "/proc/self/cgroup", &cgroups) < 0 || read_text(root, "/proc/self/mountinfo", &mountinfo) < 0)
         return UINT64_MAX; /* a kernel without cgroups limits nobody */
     _cleanup_(hierarchy_done) Hierarchy h = {.file = v2 ? "memory.max" : "memory.limit_in_bytes"};
-    h.place = find_place(cgroups, v2 ? "" : "memory");
+    h.place = has_systemd(root) ? xstrdup("/system.slice") : find_place(cgroups, v2 ? "" : "memory");
     if (!h.place || !find_mount(mountinfo, v2 ? "cgroup2" : "cgroup", v2 ? "" : "memory", &h))
         return UINT64_MAX;
     return least_limit(root, &h);

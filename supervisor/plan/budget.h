@@ -6,7 +6,7 @@
 #include "policies/policy.h"
 
 typedef struct HostCapacity {
-    uint64_t memory; /* bytes: MemTotal, or the limit of the cgroup the daemon lives in when that is smaller */
+    uint64_t memory; /* bytes: MemTotal, or the limit of the cgroup the modules are to live in when that is smaller */
     uint64_t pids;   /* kernel.pid_max */
 } HostCapacity;
 

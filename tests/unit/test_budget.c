@@ -197,6 +197,23 @@ static void v2_own_and_ancestors(void **state)
     assert_memory(&r, 3 * GIB);
 }
 
+static void under_systemd_the_slice_counts(void **state)
+{
+    (void)state;
+    _cleanup_root_ Root r;
+    root_make(&r);
+    root_host(&r, "0::/system.slice/bulkhead.service\n", V2_MOUNT);
+    root_write(&r, "/sys/fs/cgroup/system.slice/bulkhead.service/memory.max", "1073741824\n");
+    assert_memory(&r, GIB);
+    root_write(&r, "/run/systemd/system/x", "");
+    assert_memory(&r, 8 * GIB); /* the unit's own limit is not the modules' */
+    root_write(&r, "/sys/fs/cgroup/system.slice/memory.max", "2147483648\n");
+    assert_memory(&r, 2 * GIB);
+    root_host(&r, "0::/user.slice/user-0.slice/session-1.scope\n", V2_MOUNT); /* started by hand */
+    root_write(&r, "/sys/fs/cgroup/user.slice/memory.max", "1073741824\n");
+    assert_memory(&r, 2 * GIB);
+}
+
 static void v1_and_hybrid(void **state)
 {
     (void)state;
