@@ -288,10 +288,18 @@ static void this_machine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_fits_anywhere), cmocka_unit_test(memory),           cmocka_unit_test(pids),
-        cmocka_unit_test(what_does_not_count),   cmocka_unit_test(sums_do_not_wrap), cmocka_unit_test(without_cgroups),
-        cmocka_unit_test(v2_own_and_ancestors),  cmocka_unit_test(v1_and_hybrid),    cmocka_unit_test(in_containers),
-        cmocka_unit_test(proc_cannot_tell),      cmocka_unit_test(this_machine),
+        cmocka_unit_test(nothing_fits_anywhere),
+        cmocka_unit_test(memory),
+        cmocka_unit_test(pids),
+        cmocka_unit_test(what_does_not_count),
+        cmocka_unit_test(sums_do_not_wrap),
+        cmocka_unit_test(without_cgroups),
+        cmocka_unit_test(v2_own_and_ancestors),
+        cmocka_unit_test(v1_and_hybrid),
+        cmocka_unit_test(in_containers),
+        cmocka_unit_test(proc_cannot_tell),
+        cmocka_unit_test(under_systemd_the_slice_counts),
+        cmocka_unit_test(this_machine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
