@@ -4,9 +4,11 @@
 An example of a well-behaved worker, standard library only. Three things make it one:
   it says READY=1 when it can work, not when it was started;
   on SIGTERM it finishes the job it is at and takes no other;
-  a job is in QUEUE:taken while it is worked on, so that one cut off by a kill is found and done by the next run.
+  a job is in QUEUE:taken while it is worked on, so that one cut off by a kill is found and done by the next run. Where
+  several work side by side each has a list of its own, QUEUE:taken:WORKER: none takes another's job for one cut off.
 
-environment: REDIS (host:port, default 127.0.0.1:6379), QUEUE (default jobs), NOTIFY_SOCKET (the supervisor's)
+environment: REDIS (host:port, default 127.0.0.1:6379), QUEUE (default jobs), WORKER (not given: there is but one),
+             NOTIFY_SOCKET (the supervisor's)
 exit status: 0 stopped by SIGTERM, 1 redis is not there (any more)
 """
 
@@ -52,6 +54,7 @@ class Redis:
 class Worker:
     def __init__(self):
         self.queue = os.environ.get("QUEUE", "jobs")
+        self.taken = ":".join([self.queue, "taken", *filter(None, [os.environ.get("WORKER")])])
         self.idle = self.stopping = False
         signal.signal(signal.SIGTERM, self.stop)
         self.redis = Redis(*os.environ.get("REDIS", "127.0.0.1:6379").rsplit(":", 1))
@@ -65,18 +68,18 @@ class Worker:
         self.idle = True
         if self.stopping:
             raise Stop
-        job = self.redis("BLMOVE", self.queue, self.queue + ":taken", "LEFT", "RIGHT", 0)
+        job = self.redis("BLMOVE", self.queue, self.taken, "LEFT", "RIGHT", 0)
         self.idle = False
         return job
 
     def run(self):
-        while self.redis("LMOVE", self.queue + ":taken", self.queue, "RIGHT", "LEFT") is not None:
+        while self.redis("LMOVE", self.taken, self.queue, "RIGHT", "LEFT") is not None:
             print("found a job that was cut off: again", flush=True)
         tell("READY=1")
         while True:
             job = self.take()
             self.redis("HSET", self.queue + ":done", job, hashlib.sha256(job).hexdigest())
-            self.redis("LREM", self.queue + ":taken", 1, job)
+            self.redis("LREM", self.taken, 1, job)
             print(f"done: {job[:60]!r}", flush=True)
 
 

@@ -88,6 +88,7 @@ global
     maxconn 64
 defaults
     mode http
+    retries 0
     timeout connect 10s
     timeout client 30s
     timeout server 30s
