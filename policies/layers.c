@@ -44,7 +44,9 @@ size_t layers_of_key(const Layers *l, const ModuleLayers *module, const Key *k, 
     size_t n = 0;
     add_said(l, k, key_is_supervisor(k) ? LAYER_FILE : LAYER_DEFAULTS, NULL, &said, &n);
     for (size_t i = 0; module && i < module->n_files; i++)
-        add_said(l, k, module->files[i].layer, &module->files[i], &said, &n);
+        if (k->kind != VALUE_INCLUDES ||
+            module->files[i].layer != LAYER_INCLUDE) /* whom it includes is its own affair */
+            add_said(l, k, module->files[i].layer, &module->files[i], &said, &n);
     *ret = said;
     return n;
 }

@@ -24,6 +24,7 @@ const Option options[OPTION_N] = {
     [OPTION_OUTPUT] = {"output", 'o', "DIR", "write into DIR (default: modules.d of the configuration)"},
     [OPTION_STDOUT] = {"stdout", 0, NULL, "print it, and write nothing"},
     [OPTION_FORCE] = {"force", 0, NULL, "replace the file if it is there"},
+    [OPTION_ALL] = {"all", 'a', NULL, "also what nobody said, and what does not hold"},
     [OPTION_HELP] = {"help", 'h', NULL, "print help, of a verb when one is given"},
     [OPTION_VERSION] = {"version", 0, NULL, "print the version"},
 };
@@ -163,6 +164,9 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
         break;
     case OPTION_FORCE:
         a->force = true;
+        break;
+    case OPTION_ALL:
+        a->all = true;
         break;
     case OPTION_HELP:
         a->help = true;

@@ -72,6 +72,29 @@ bool term_close(void)
     return ok;
 }
 
+void term_put(const char *data, size_t n)
+{
+    if (!term()->output_is_terminal) {
+        fwrite(data, 1, n, stdout);
+        return;
+    }
+    while (n > 0) {
+        size_t plain = 0;
+        while (plain < n && (data[plain] == '\n' || data[plain] == '\t' || data[plain] == '\\'))
+            plain++;
+        fwrite(data, 1, plain, stdout);
+        data += plain;
+        n -= plain;
+        size_t text = 0;
+        while (text < n && data[text] != '\n' && data[text] != '\t' && data[text] != '\\')
+            text++;
+        _cleanup_(freep) char *shown = str_escape(data, text, SIZE_MAX);
+        fputs(shown, stdout);
+        data += text;
+        n -= text;
+    }
+}
+
 bool term_writable(void)
 {
     return !ferror(stdout);

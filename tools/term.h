@@ -18,6 +18,8 @@ const Term *term(void);
 void term_pager(void);
 /* Flushes standard output; false when not everything could be written. */
 bool term_close(void);
+/* What others wrote, on standard output: a terminal gets it without control bytes, files and pipes as it is. */
+void term_put(const char *data, size_t n);
 /* False once nobody reads standard output any more. */
 bool term_writable(void);
 

@@ -4,9 +4,12 @@
  * A verb is a function from Args to an exit status; it prints its own errors. */
 #pragma once
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/util.h"
+#include "policies/complaint.h"
 
 typedef enum ToolStatus {
     TOOL_DONE = 0,
@@ -35,6 +38,7 @@ typedef enum OptionId {
     OPTION_OUTPUT,
     OPTION_STDOUT,
     OPTION_FORCE,
+    OPTION_ALL,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_N
@@ -58,7 +62,7 @@ typedef struct Args {
     const Verb *verb; /* NULL: only --help or --version was asked for */
     const char *instance;
     const char *config; /* NULL = not given */
-    bool json, no_pager, no_block, cascade, follow, verbose, host, help, version;
+    bool json, no_pager, no_block, cascade, follow, verbose, host, all, help, version;
     uint64_t timeout; /* µs, USEC_INFINITY = none */
     int signal;       /* 0 = not given */
     uint64_t lines;   /* UINT64_MAX = not given */
@@ -103,6 +107,9 @@ char *help_verb_text(const Verb *v);
 /* "bulkhead: …" on standard error. Nothing a stranger wrote reaches a terminal unescaped: the line is escaped. */
 void say_error(const char *fmt, ...) _printf_(1, 2);
 
+/* A line each. */
+void print_complaints(const Complaints *c, FILE *to);
+
 /* The verbs, a file each or a few. */
 ToolStatus verb_status(const Args *a);
 ToolStatus verb_timers(const Args *a);
@@ -112,6 +119,8 @@ ToolStatus verb_logs(const Args *a);
 ToolStatus verb_events(const Args *a);
 ToolStatus verb_check(const Args *a);
 ToolStatus verb_check_host(const Args *a);
+ToolStatus verb_config(const Args *a);
+ToolStatus verb_cat(const Args *a);
 ToolStatus verb_plan(const Args *a);
 ToolStatus verb_graph(const Args *a);
 ToolStatus verb_explain(const Args *a);

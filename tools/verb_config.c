@@ -38,7 +38,7 @@ static void load(const char *dir, Config *ret, Complaints *complaints)
     complaints_sort(complaints);
 }
 
-static void print_complaints(const Complaints *c, FILE *to)
+void print_complaints(const Complaints *c, FILE *to)
 {
     for (size_t i = 0; i < c->n; i++) {
         _cleanup_(freep) char *line = complaint_format(&c->items[i]);

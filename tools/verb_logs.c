@@ -20,30 +20,6 @@
 
 enum { BLOCK = 64 * 1024, LOOK_MSEC = 250, FOLLOW_LINES = 10 };
 
-/* What a module wrote reaches a terminal without control bytes; files and pipes get it as it is. */
-static void put(const char *data, size_t n)
-{
-    if (!term()->output_is_terminal) {
-        fwrite(data, 1, n, stdout);
-        return;
-    }
-    while (n > 0) {
-        size_t plain = 0;
-        while (plain < n && (data[plain] == '\n' || data[plain] == '\t' || data[plain] == '\\'))
-            plain++;
-        fwrite(data, 1, plain, stdout);
-        data += plain;
-        n -= plain;
-        size_t text = 0;
-        while (text < n && data[text] != '\n' && data[text] != '\t' && data[text] != '\\')
-            text++;
-        _cleanup_(freep) char *shown = str_escape(data, text, SIZE_MAX);
-        fputs(shown, stdout);
-        data += text;
-        n -= text;
-    }
-}
-
 /* Where the last `lines` lines begin. */
 static off_t tail_offset(int fd, off_t size, uint64_t lines)
 {
@@ -80,7 +56,7 @@ static bool print_rest(int fd, off_t *offset)
             return false;
         if (n == 0)
             return term_writable();
-        put(block, (size_t)n);
+        term_put(block, (size_t)n);
         *offset += n;
         if (!term_writable())
             return false;
