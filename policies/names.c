@@ -10,6 +10,11 @@ static bool plain_name(const char *name, size_t n)
     return n > 0 && n <= MODULE_NAME_MAX && strspn(name, alphabet) >= n && name[0] != '_' && name[0] != '-';
 }
 
+bool instance_name_valid(const char *name)
+{
+    return strlen(name) <= INSTANCE_NAME_MAX && plain_name(name, strlen(name));
+}
+
 bool module_name_valid(const char *name)
 {
     return plain_name(name, strlen(name));

@@ -1,4 +1,5 @@
-/* Names of modules: "web", and "web@3", the third instance of the template "web". Pure. */
+/* Names of modules: "web", and "web@3", the third instance of the template "web"; and of instances of the daemon. Pure.
+ */
 #pragma once
 
 #include "base/util.h"
@@ -18,6 +19,11 @@ size_t module_stem(const char *name);
 unsigned module_instance(const char *name);
 /* Is `name` an instance of the template? */
 bool module_is_instance_of(const char *name, const char *template);
+
+/* Of an instance of the daemon (--instance): it is part of names that have bounds of their own, cgroups and units. */
+#define INSTANCE_NAME_MAX 48
+/* [a-z0-9][a-z0-9_-]*, at most INSTANCE_NAME_MAX. */
+bool instance_name_valid(const char *name);
 
 /* The order of modules everywhere: by the template's name, instances by number (web@2 before web@10). 0 only for equal
  * names. */

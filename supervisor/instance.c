@@ -13,13 +13,6 @@
 #define RUN_DIR "/run/bulkhead"
 #define LOG_DIR "/var/log/bulkhead"
 
-bool instance_name_valid(const char *name)
-{
-    if (!*name || *name == '-' || *name == '_' || strlen(name) > INSTANCE_NAME_MAX)
-        return false;
-    return name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-")] == '\0';
-}
-
 /* Opens and locks the file; -EAGAIN when what was locked has been unlinked meanwhile by a daemon on its way out. */
 static int take_lock(int dir, const char *name, int *ret, Error *e)
 {

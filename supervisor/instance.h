@@ -9,8 +9,6 @@
 
 #include "base/error.h"
 
-#define INSTANCE_NAME_MAX 48
-
 typedef struct Instance {
     char *name;
     char *runtime_path, *notify_path;
@@ -23,8 +21,6 @@ typedef struct Instance {
         .lock = -EBADF, .runtime_dir = -EBADF, .notify_dir = -EBADF, .logs_dir = -EBADF \
     }
 
-/* [a-z0-9][a-z0-9_-]*, at most INSTANCE_NAME_MAX. */
-bool instance_name_valid(const char *name);
 /* Takes the lock and makes the directories. -EBUSY: a daemon of that name runs (its pid is in *e). */
 int instance_open(const char *name, Instance *ret, Error *e);
 /* What instance_record_root() of an earlier daemon wrote, NULL when there is nothing. Owned by the caller. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "policies/names.h"
 
 #define OPTION(name_, field_, argument_, doc_)                  \
     {                                                           \

@@ -105,9 +105,10 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
     int r = 0;
     switch (id) {
     case OPTION_INSTANCE:
-        if (!module_name_valid(value)) {
+        if (!instance_name_valid(value)) {
             _cleanup_(freep) char *shown = value_shown(value);
-            return error_set(e, -EINVAL, "'%s' is no instance name (a to z, 0 to 9, - and _)", shown);
+            return error_set(e, -EINVAL, "'%s' is no instance name (a to z, 0 to 9, - and _, at most %d)", shown,
+                             INSTANCE_NAME_MAX);
         }
         a->instance = value;
         break;

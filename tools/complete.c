@@ -178,7 +178,7 @@ static void offer_options(const Completion *c)
 
 static void offer_modules(const Completion *c)
 {
-    if (!module_name_valid(c->instance))
+    if (!instance_name_valid(c->instance))
         return;
     Args a = {.instance = c->instance, .timeout = USEC_INFINITY};
     _cleanup_client_ Client client = {0};
@@ -195,7 +195,7 @@ static void offer_instances(const Completion *c)
     DIR *d = opendir(RUN_DIR);
     for (struct dirent *e; d && (e = readdir(d));) {
         _cleanup_(freep) char *bus = xasprintf("%s/%s/bus", RUN_DIR, e->d_name);
-        if (module_name_valid(e->d_name) && access(bus, F_OK) == 0)
+        if (instance_name_valid(e->d_name) && access(bus, F_OK) == 0)
             offer(c, e->d_name, "a daemon's instance");
     }
     if (d)

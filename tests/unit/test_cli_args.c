@@ -100,7 +100,7 @@ static void test_environment(void **state)
     assert_string_equal(a.instance, "env");
     args_done(&a);
     assert_true(parse(second, "../etc", &a, &e) < 0);
-    assert_string_equal(e.msg, "BULKHEAD_INSTANCE: '../etc' is no instance name (a to z, 0 to 9, - and _)");
+    assert_string_equal(e.msg, "BULKHEAD_INSTANCE: '../etc' is no instance name (a to z, 0 to 9, - and _, at most 48)");
     assert_int_equal(parse(third, "", &a, &e), 0);
     assert_string_equal(a.instance, "arg");
     args_done(&a);
@@ -142,7 +142,7 @@ static void test_mistakes(void **state)
          "no option --bind; options of a program stand after --: bulkhead init -- nginx -g 'daemon off;'"},
         {"status --user x", "--user does not go with status"},
         {"status -i", "--instance needs a NAME"},
-        {"status -i A", "'A' is no instance name (a to z, 0 to 9, - and _)"},
+        {"status -i A", "'A' is no instance name (a to z, 0 to 9, - and _, at most 48)"},
         {"events -n x", "--lines: 'x' is no number"},
         {"events -n -1", "--lines: '-1' is no number"},
     };

@@ -8,7 +8,7 @@
 #include <signal.h>
 
 #include "base/str.h"
-#include "supervisor/instance.h"
+#include "policies/names.h"
 #include "supervisor/watch/exits.h"
 #include "supervisor/watch/journal.h"
 
