@@ -21,6 +21,8 @@ typedef enum ValueKind {
     VALUE_CHOICE,       /* [enum] one of names, from index min on */
     VALUE_CHOICE_TEXT,  /* [char *] one of names */
     VALUE_COMMAND,      /* [char **] program and arguments, expanded */
+    VALUE_COMMANDS,     /* [Commands] the same, several parted by a lone ; */
+    VALUE_CONDITIONS,   /* [char **] absolute paths, '!' before one: it must not be there */
     VALUE_PATH,         /* [char *] an absolute path, expanded */
     VALUE_ENVIRONMENT,  /* [char **] NAME=value, ... */
     VALUE_ENV_FILE,     /* [char **] paths, absolute or relative to the configuration, '-' before one: may be missing */
@@ -52,6 +54,7 @@ typedef struct Key {
     const char *section, *name;
     ValueKind kind;
     bool variables;           /* ${NAME} is expanded too, not only %n */
+    bool main_pid;            /* VALUE_COMMANDS: ${MAINPID} stands for the main process */
     size_t offset;            /* of the field, in SupervisorPolicy for section "supervisor", else in ModulePolicy */
     size_t set_offset;        /* of a bool that tells that a value was given; 0 = none */
     const char *const *names; /* VALUE_CHOICE*: the words */
@@ -64,7 +67,7 @@ typedef struct Key {
 extern const Key keys[];
 extern const size_t keys_n;
 /* An upper bound for arrays with one element a key. */
-enum { KEYS_MAX = 96 };
+enum { KEYS_MAX = 128 };
 
 static inline bool key_is_supervisor(const Key *k)
 {

@@ -110,6 +110,21 @@ typedef struct Origin {
     uint32_t line;
 } Origin;
 
+/* One of the commands of a hook. */
+typedef struct Command {
+    char **argv;   /* expanded, but for COMMAND_MAIN_PID in it; at least one word */
+    bool may_fail; /* '-' before it: its failure is told and does not matter */
+} Command;
+
+/* A hook: its commands, run one after the other. */
+typedef struct Commands {
+    Command *items;
+    size_t n; /* 0 = not given */
+} Commands;
+
+/* What ${MAINPID} in exec_reload is until it is known: a byte that no value may hold. */
+#define COMMAND_MAIN_PID "\001"
+
 typedef struct Policy Policy;
 
 typedef struct ModulePolicy {
@@ -124,22 +139,25 @@ typedef struct ModulePolicy {
     char **exec;    /* argv, expanded; at least one word */
     char *description, *version;
     ModuleType type;
-    bool remain_after_exit; /* of a oneshot: it stays done, a second start runs nothing */
     StartMode start;
-    uint64_t instances; /* of its template, as the file has it; 0 = it is no instance, its name says which it is */
-    char *group;        /* NULL = none */
-    char **exec_start_pre, **exec_stop_post; /* argv, NULL = none */
+    bool required;
+    bool remain_after_exit; /* of a oneshot: it stays done, a second start runs nothing */
+    uint64_t instances;     /* of its template, as the file has it; 0 = it is no instance, its name says which it is */
+    char *group;            /* NULL = none */
+    Commands exec_start_pre, exec_start_post, exec_stop_post, exec_reload;
+    uint64_t exec_start_pre_timeout, exec_start_post_timeout, exec_stop_post_timeout,
+        exec_reload_timeout; /* of all the hook's commands together; 0 = not given: see policy_hook_timeout() */
     char *working_dir;
     char **environment;      /* "NAME=value", merged with environment_file; the whole environment of the module */
     char **environment_file; /* paths, expanded */
-    mode_t umask;
-    char **requires, **wants, **after;
-    bool required;
+    char **requires, **wants, **after, **part_of;
+    char **condition_path_exists; /* absolute paths, "!" before one: it must not exist */
     Ready ready;
     uint64_t start_timeout, stop_timeout;
-    int stop_signal;
+    int stop_signal, reload_signal; /* reload_signal 0 = none */
     ExitSet success_exit_status;
     LogTarget log;
+    mode_t umask;
     char **runtime_directory, **state_directory, **logs_directory; /* relative names below /run, /var/lib, /var/log */
 
     Limits limits;
@@ -192,6 +210,12 @@ static inline void policy_freep(Policy **p)
 /* Where `key` ("module.requires") of the module was written: *ret_file as it is shown and the line; the module's own
  * file and line 0 when it is a default. */
 void policy_origin(const ModulePolicy *m, const char *key, const char **ret_file, unsigned *ret_line);
+
+/* How long a hook may take: its own time-out as given, else start_timeout or stop_timeout. */
+static inline uint64_t policy_hook_timeout(uint64_t own, uint64_t otherwise)
+{
+    return own ? own : otherwise;
+}
 
 /* The module of that name, or NULL. */
 ModulePolicy *policy_find(const Policy *p, const char *name);

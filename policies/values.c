@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "policies/commands.h"
 #include "policies/lists.h"
 #include "policies/quantities.h"
 #include "policies/words.h"
@@ -30,6 +31,8 @@ static const struct {
     [VALUE_CHOICE] = {"choice", "one word"},
     [VALUE_CHOICE_TEXT] = {"choice", "one word"},
     [VALUE_COMMAND] = {"command", "/usr/bin/program 'an argument'"},
+    [VALUE_COMMANDS] = {"list of commands", "/usr/bin/program 'an argument' ; -/usr/bin/another"},
+    [VALUE_CONDITIONS] = {"list of paths, or !path", "/etc/web/on, !/etc/web/off"},
     [VALUE_PATH] = {"path", "/srv/web"},
     [VALUE_ENVIRONMENT] = {"list of NAME=value", "LANG=C, \"GREETING=hello, world\""},
     [VALUE_ENV_FILE] = {"list of paths", "/etc/default/web, -/etc/default/local"},
@@ -346,6 +349,10 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
         return parse_text_choice(k, s, field, e);
     case VALUE_COMMAND:
         return list_command(k, s, x, field, e);
+    case VALUE_COMMANDS:
+        return commands_parse(k, s, x, field, e);
+    case VALUE_CONDITIONS:
+        return conditions_parse(k, s, x, field, e);
     case VALUE_PATH:
         return parse_path(k, s, x, field, e);
     case VALUE_ENVIRONMENT:
@@ -431,7 +438,11 @@ void value_done(const Key *k, void *base)
     case VALUE_DIRECTORIES:
     case VALUE_MODULES:
     case VALUE_RULES:
+    case VALUE_CONDITIONS:
         *(char ***)field = strv_free(*(char ***)field);
+        return;
+    case VALUE_COMMANDS:
+        commands_done(field);
         return;
     case VALUE_READY:
         free_text(&((Ready *)field)->path);

@@ -14,6 +14,10 @@ typedef struct Splitter {
     bool begun;  /* the word has begun, if only by an empty pair of quotes */
     size_t keep; /* length up to which the word may not be trimmed */
     unsigned depth;
+    bool literal; /* quotes or a backslash made a part of the word */
+    bool parted;  /* a lone ; parts commands */
+    size_t *ends; /* of commands: how many words stood before each ; */
+    size_t n_ends;
 } Splitter;
 
 static void take(Splitter *p, char c)
@@ -27,7 +31,7 @@ static void take(Splitter *p, char c)
 static int quoted(Splitter *p, Error *e)
 {
     char quote = *p->s++;
-    p->begun = true;
+    p->begun = p->literal = true;
     for (; *p->s && *p->s != quote; p->s++) {
         if (quote == '"' && p->s[0] == '\\' && (p->s[1] == '"' || p->s[1] == '\\'))
             p->s++;
@@ -51,8 +55,13 @@ static int end_word(Splitter *p, Error *e)
         p->word.len = p->keep;
         p->word.s[p->keep] = '\0';
     }
-    strv_push(&p->words, strbuf_take(&p->word));
-    p->begun = false;
+    if (p->parted && !p->literal && str_equal(p->word.s, ";")) {
+        ARRAY_PUSH(p->ends, p->n_ends) = strv_length(p->words);
+        strbuf_done(&p->word);
+    } else {
+        strv_push(&p->words, strbuf_take(&p->word));
+    }
+    p->begun = p->literal = false;
     p->keep = 0;
     return 0;
 }
@@ -66,6 +75,7 @@ static int step(Splitter *p, Error *e)
         if (!p->s[1])
             return error_set(e, -EINVAL, "a backslash at the end (write \\\\ for the character itself)");
         take(p, p->s[1]);
+        p->literal = true;
         p->s += 2;
         return 0;
     }
@@ -87,20 +97,40 @@ static int step(Splitter *p, Error *e)
     return 0;
 }
 
+static int split(Splitter *p, Error *e)
+{
+    bool any = *p->s != '\0';
+    int r = 0;
+    while (r == 0 && *p->s)
+        r = step(p, e);
+    if (r == 0 && any)
+        r = end_word(p, e);
+    strbuf_done(&p->word);
+    if (r < 0) {
+        strv_free(p->words);
+        free(p->ends);
+    }
+    return r;
+}
+
 int words_split(const char *s, WordsMode mode, char ***ret, Error *e)
 {
     Splitter p = {.s = s, .mode = mode};
-    int r = 0;
-    while (r == 0 && *p.s)
-        r = step(&p, e);
-    if (r == 0 && *s)
-        r = end_word(&p, e);
-    strbuf_done(&p.word);
-    if (r < 0) {
-        strv_free(p.words);
+    int r = split(&p, e);
+    if (r == 0)
+        *ret = p.words;
+    return r;
+}
+
+int words_split_commands(const char *s, char ***ret, size_t **ret_ends, size_t *ret_n, Error *e)
+{
+    Splitter p = {.s = s, .mode = WORDS_BLANKS, .parted = true};
+    int r = split(&p, e);
+    if (r < 0)
         return r;
-    }
     *ret = p.words;
+    *ret_ends = p.ends;
+    *ret_n = p.n_ends;
     return 0;
 }
 

@@ -14,6 +14,9 @@ typedef enum WordsMode {
  * it is. An empty item of a list is an error unless quoted. *ret ends in NULL (NULL itself for no word at all) and is
  * owned by the caller. 0, or -EINVAL with *e. */
 int words_split(const char *s, WordsMode mode, char ***ret, Error *e);
+/* The words of several command lines, parted by a lone `;` (quoted or after a backslash it is a word like any other):
+ * ret_ends[k] is how many words stood before the k-th of the *ret_n separators. Both are owned by the caller. */
+int words_split_commands(const char *s, char ***ret, size_t **ret_ends, size_t *ret_n, Error *e);
 
 /* Expands %n (the module's name; NULL: "%n" of nobody in particular, and every variable is taken as set to "/"), %i (N
  * of "NAME@N", "" of other names) and %%, and with `variables` also ${NAME} from `environment` ("NAME=value") and $$.

@@ -13,6 +13,7 @@
 #include "supervisor/run/output.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/waiters.h"
+#include "supervisor/waits.h"
 #include "supervisor/watch/exits.h"
 
 static json_t *number(uint64_t v)
@@ -122,6 +123,7 @@ static json_t *module_json(const Host *h, const Module *m)
                                   (json_int_t)oom_kills(m, has ? &s : NULL)));
     json_object_set_new(o, "pids",
                         json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(l->pids_max)));
+    json_object_set_new(o, "hook", waits_hook(m));
     json_object_set_new(o, "last_exit", last_exit_json(m->last_exit));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
     return o;
@@ -144,31 +146,6 @@ static json_t *status(void *host, const char *name)
 }
 
 /* --- explain --- */
-
-static json_t *waits_for(const Host *h, const Module *m)
-{
-    json_t *out = json_array();
-    const Node *n = &h->graph->nodes[m->index];
-    if (h->status[m->index] == NODE_WAITING) {
-        const Edges *kinds[] = {&n->requires, &n->wants, &n->after};
-        for (size_t k = 0; k < ELEMENTS(kinds); k++)
-            for (size_t j = 0; j < kinds[k]->n; j++) {
-                size_t on = kinds[k]->to[j];
-                if (h->status[on] == NODE_WAITING || h->status[on] == NODE_STARTING || h->status[on] == NODE_STOPPING)
-                    json_array_append_new(out, json_string(module_name(h->modules[on])));
-            }
-    }
-    if (h->stopping[m->index] && m->generation && !m->generation->lifecycle.intentional)
-        for (size_t j = 0; j < n->before.n; j++)
-            if (h->stopping[n->before.to[j]])
-                json_array_append_new(out, json_string(module_name(h->modules[n->before.to[j]])));
-    if (m->generation && m->generation->lifecycle.state == LIFECYCLE_CREATING)
-        json_array_append_new(out, m->generation->hook && !m->generation->launch ? json_string("exec_start_pre")
-                                   : m->policy->type == TYPE_ONESHOT
-                                       ? json_string("its end")
-                                       : json_sprintf("readiness (%s)", ready_kind_names[m->policy->ready.kind]));
-    return out;
-}
 
 static json_t *exit_story(const LastExit *x)
 {
@@ -246,6 +223,8 @@ static json_t *explain(void *host, const char *name)
                           "waits_for", waits_for(h, m), "in_flight", number(in_flight));
     json_object_set_new(o, "type", json_string(module_type_names[m->policy->type]));
     json_object_set_new(o, "done", json_boolean(h->status[i] == NODE_DONE));
+    json_object_set_new(o, "waits_for_detail", waits_for_detail(h, m));
+    json_object_set_new(o, "hook", waits_hook(m));
     json_object_set_new(o, "pressure", pressure(g));
     json_object_set_new(o, "status_text", text(g ? g->status_text : NULL));
     json_object_set_new(o, "next_start_usec", m->next_start ? json_integer((json_int_t)m->next_start) : json_null());

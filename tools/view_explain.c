@@ -23,13 +23,14 @@ static void add_shown(StrBuf *b, const char *s)
     strbuf_adds(b, shown);
 }
 
-/* "a, b and c" */
-static void add_list(StrBuf *b, const json_t *list)
+/* "a, b and c", with what `detail` knows of each. */
+static void add_list(StrBuf *b, const json_t *list, const json_t *detail)
 {
     size_t n = json_array_size(list);
     for (size_t i = 0; i < n; i++) {
+        const char *name = str_or(json_string_value(json_array_get(list, i)), "?");
         strbuf_adds(b, i == 0 ? "" : i + 1 == n ? " and " : ", ");
-        add_shown(b, str_or(json_string_value(json_array_get(list, i)), "?"));
+        add_shown(b, str_or(member_string(detail, name), name));
     }
 }
 
@@ -38,7 +39,7 @@ static void add_waiting(StrBuf *b, const json_t *x, const char *verb)
     if (json_array_size(json_object_get(x, "waits_for")) == 0)
         return;
     strbuf_addf(b, "It %s ", verb);
-    add_list(b, json_object_get(x, "waits_for"));
+    add_list(b, json_object_get(x, "waits_for"), json_object_get(x, "waits_for_detail"));
     strbuf_adds(b, ".\n");
 }
 
@@ -258,8 +259,10 @@ char *view_explain(const json_t *x, const View *v)
         say_pressure(&b, x);
         add_waiting(&b, x, "is to be stopped, and waits for");
     } else if (str_equal(state, "creating")) {
-        strbuf_adds(&b, is_job(x) ? "It runs, and is done when it has ended.\n"
-                                  : "It has been started and is not ready yet.\n");
+        bool before = str_equal(member_string(json_object_get(x, "hook"), "name"), "exec_start_pre");
+        strbuf_adds(&b, before      ? "It is about to be started.\n"
+                        : is_job(x) ? "It runs, and is done when it has ended.\n"
+                                    : "It has been started and is not ready yet.\n");
         add_waiting(&b, x, "waits for");
     } else if (str_equal(state, "draining") || str_equal(state, "deleting")) {
         say_going_down(&b, x);

@@ -44,6 +44,20 @@ static bool by_timer(const json_t *m)
     return member_number(json_object_get(m, "timer"), "next_usec") == member_number(m, "next_start_usec");
 }
 
+/* "exec_start_pre: /usr/bin/wait-for-db, for 12s, time-out in 48s"; NULL where no hook runs. */
+static char *hook_text(const json_t *hook)
+{
+    const char *name = member_string(hook, "name"), *command = member_string(hook, "command");
+    uint64_t elapsed = member_number(hook, "elapsed_usec"), left = member_number(hook, "left_usec");
+    if (!name || !command || elapsed == UINT64_MAX)
+        return NULL;
+    _cleanup_(freep) char *shown = str_escape(command, strlen(command), 200);
+    _cleanup_(freep) char *so_far = format_usec(elapsed / USEC_PER_SEC * USEC_PER_SEC);
+    _cleanup_(freep) char *to_go = left == UINT64_MAX ? NULL : format_usec(left / USEC_PER_SEC * USEC_PER_SEC);
+    return xasprintf("%s: %s, for %s%s%s", name, shown, elapsed < USEC_PER_SEC ? "0s" : so_far,
+                     to_go ? ", time-out in " : "", to_go ? to_go : "");
+}
+
 /* What a person should know that the columns do not say. */
 static char *note(const json_t *m, uint64_t now)
 {
@@ -56,6 +70,10 @@ static char *note(const json_t *m, uint64_t now)
         _cleanup_(freep) char *in = format_usec(next > now ? (next - now) / 100000 * 100000 : 0);
         strbuf_addf(&b, by_timer(m) ? "next in %s" : "next start in %s", in);
     }
+    char *hook = hook_text(json_object_get(m, "hook"));
+    if (hook)
+        strbuf_addf(&b, "%s%s", b.len ? ", " : "", hook);
+    free(hook);
     bool bad = json_is_object(x) && (member_number(x, "code") != 0 || json_is_true(json_object_get(x, "oom")));
     bool wanted = str_equal(state, "idle") && next == UINT64_MAX; /* stopped by somebody: its end is no news */
     bool news = !str_equal(state, "running") || member_number(m, "restarts") > 0;
@@ -253,6 +271,7 @@ char *view_module(const json_t *m, const View *v)
         _cleanup_(freep) char *in = format_usec(next > v->now ? next - v->now : 0);
         add_line(&b, "next start", xasprintf("in %s", in));
     }
+    add_line(&b, "runs", hook_text(json_object_get(m, "hook")));
     add_line(&b, "pid", number_text(member_number(m, "pid")));
     add_line(&b, "generation", generation == 0 ? NULL : number_text(generation));
     add_line(&b, "restarts", number_text(member_number(m, "restarts")));

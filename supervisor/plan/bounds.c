@@ -8,8 +8,9 @@ uint64_t bound_teardown(const ModulePolicy *p)
     uint64_t bound = usec_add(p->stop_timeout, BOUND_KILL_USEC);
     if (p->work.track_connections)
         bound = usec_add(bound, p->work.drain_hard);
-    if (p->exec_stop_post)
-        bound = usec_add(bound, usec_add(p->stop_timeout, BOUND_KILL_USEC));
+    if (p->exec_stop_post.n > 0)
+        bound =
+            usec_add(bound, usec_add(policy_hook_timeout(p->exec_stop_post_timeout, p->stop_timeout), BOUND_KILL_USEC));
     return bound;
 }
 

@@ -10,7 +10,7 @@
 #define BOUND_LEEWAY_USEC (15 * USEC_PER_SEC)
 
 /* One module's teardown, µs: its drain's hard limit (where something is tracked), stop_timeout, the kill, and
- * exec_stop_post, which has stop_timeout again. USEC_INFINITY where the policy sets no limit. */
+ * exec_stop_post, which has its own time-out, else stop_timeout again. USEC_INFINITY where the policy sets no limit. */
 uint64_t bound_teardown(const ModulePolicy *p);
 /* The shutdown of all: the longest chain of modules of which each waits for the one before. */
 uint64_t bound_shutdown(const Graph *g);

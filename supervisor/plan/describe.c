@@ -96,6 +96,7 @@ static json_t *module_json(const Graph *g, size_t i, bool starts)
     json_object_set_new(o, "requires", names_json(g, &node->requires));
     json_object_set_new(o, "wants", names_json(g, &node->wants));
     json_object_set_new(o, "after", names_json(g, &node->after));
+    json_object_set_new(o, "part_of", names_json(g, &node->part_of));
     json_object_set_new(o, "required", json_boolean(m->required));
     json_object_set_new(o, "start", json_string(start_mode_names[m->start]));
     json_object_set_new(o, "start_timeout_usec", number(m->start_timeout));
@@ -134,7 +135,7 @@ static bool edges_contain(const Edges *e, size_t to)
 
 char *plan_dot(const Graph *g)
 {
-    static const char *const styles[] = {"solid", "dashed", "dotted"};
+    static const char *const styles[] = {"style=solid", "style=dashed", "style=dotted"};
     StrBuf b = STRBUF_NULL;
     ModulePolicy **m = g->policy->modules;
     strbuf_adds(&b, "digraph bulkhead {\n    rankdir=LR;\n    node [shape=box, fontname=\"sans-serif\"];\n");
@@ -150,8 +151,12 @@ char *plan_dot(const Graph *g)
                 for (size_t stronger = 0; stronger < l; stronger++)
                     drawn = drawn || edges_contain(kinds[stronger], to);
                 if (!drawn)
-                    strbuf_addf(&b, "    \"%s\" -> \"%s\" [style=%s];\n", m[i]->name, m[to]->name, styles[l]);
+                    strbuf_addf(&b, "    \"%s\" -> \"%s\" [%s];\n", m[i]->name, m[to]->name, styles[l]);
             }
+        /* It says nothing about order, so it goes beside what does, and moves no box. */
+        for (size_t k = 0; k < node->part_of.n; k++)
+            strbuf_addf(&b, "    \"%s\" -> \"%s\" [style=dashed, color=grey, arrowhead=odiamond, constraint=false];\n",
+                        m[i]->name, m[node->part_of.to[k]]->name);
     }
     strbuf_adds(&b, "}\n");
     return strbuf_take(&b);
@@ -264,6 +269,7 @@ static void add_module(StrBuf *b, const Graph *g, size_t i)
     add_names(b, g, &g->nodes[i].requires, "requires");
     add_names(b, g, &g->nodes[i].wants, "wants");
     add_names(b, g, &g->nodes[i].after, "after");
+    add_names(b, g, &g->nodes[i].part_of, "part of");
     strbuf_addf(b, "  %-9sready within ", "start");
     add_usec(b, m->start_timeout);
     strbuf_addc(b, '\n');

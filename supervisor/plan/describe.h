@@ -8,8 +8,8 @@
 #include "supervisor/plan/graph.h"
 
 /* A new reference: {"waves": [[name…]…] (those that start; wave w of Graph.wave at index w, so one may be empty),
- *   "modules": [{"name", "wave", "starts": bool, "requires": [], "wants": [], "after": [], "required": bool,
- *     "start": "auto|manual", "start_timeout_usec", "stop_timeout_usec",
+ *   "modules": [{"name", "wave", "starts": bool, "requires": [], "wants": [], "after": [], "part_of": [],
+ *     "required": bool, "start": "auto|manual", "start_timeout_usec", "stop_timeout_usec",
  *     "restart": {"when": "no|on-failure|always", "schedule_usec": [delay before each attempt, without jitter],
  *                 "max_attempts" (0 = no limit)},
  *     "drain": {"soft_usec", "hard_usec"} or null where nothing is tracked,
@@ -22,7 +22,7 @@ json_t *plan_describe(const Graph *g);
 #define PLAN_SCHEDULE_MAX 16
 
 /* DOT, dependent → dependency: requires solid, wants dashed, after dotted (an edge of several kinds is drawn once, as
- * the strongest); required modules bold. Owned by the caller. */
+ * the strongest), part_of grey with a diamond; required modules bold. Owned by the caller. */
 char *plan_dot(const Graph *g);
 
 /* For people: start order, stop order, then each module. Ends in a newline unless there is no module. Owned by the

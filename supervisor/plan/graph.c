@@ -5,19 +5,26 @@
  * hold each module once. Nothing recurses: a chain of thousands must not eat the stack. Build costs O(modules + edges ·
  * log edges).
  *
- * Cycles: a depth-first walk over all three kinds of edge, in name order. Each edge that leads back into the path being
- * walked closes one cycle, which is the path from there; so every cycle that is named has a closing edge of its own,
- * is named once, and taking all the named edges away would leave no cycle at all. (All elementary cycles cannot be
- * listed: there may be exponentially many.) */
+ * Cycles: a depth-first walk over the three kinds of edge that order, in name order. Each edge that leads back into the
+ * path being walked closes one cycle, which is the path from there; so every cycle that is named has a closing edge of
+ * its own, is named once, and taking all the named edges away would leave no cycle at all. (All elementary cycles
+ * cannot be listed: there may be exponentially many.) */
 #include "supervisor/plan/graph.h"
 
 #include <errno.h>
 
 #include "base/str.h"
 
-typedef enum EdgeKind { EDGE_REQUIRES, EDGE_WANTS, EDGE_AFTER, EDGE_KIND_N } EdgeKind;
+typedef enum EdgeKind {
+    EDGE_REQUIRES,
+    EDGE_WANTS,
+    EDGE_AFTER,
+    EDGE_ORDER_N,                /* those before it say who waits for whom */
+    EDGE_PART_OF = EDGE_ORDER_N, /* says nothing about order, so it closes no cycle */
+    EDGE_KIND_N
+} EdgeKind;
 
-static const char *const edge_keys[EDGE_KIND_N] = {"module.requires", "module.wants", "module.after"};
+static const char *const edge_keys[EDGE_KIND_N] = {"module.requires", "module.wants", "module.after", "module.part_of"};
 
 /* What module i waits for, of whatever kind, each once and by its strongest kind. */
 typedef struct Dependency {
@@ -80,13 +87,13 @@ static void edges_sort_unique(Edges *e)
 
 static char *const *names_of(const ModulePolicy *m, EdgeKind kind)
 {
-    char *const *const lists[EDGE_KIND_N] = {m->requires, m->wants, m->after};
+    char *const *const lists[EDGE_KIND_N] = {m->requires, m->wants, m->after, m->part_of};
     return lists[kind];
 }
 
 static Edges *edges_of(Node *node, EdgeKind kind)
 {
-    Edges *const lists[EDGE_KIND_N] = {&node->requires, &node->wants, &node->after};
+    Edges *const lists[EDGE_KIND_N] = {&node->requires, &node->wants, &node->after, &node->part_of};
     return lists[kind];
 }
 
@@ -176,7 +183,7 @@ static void resolve(Build *b, size_t i, EdgeKind kind)
     edges_sort_unique(e);
 }
 
-/* Merges the three sorted lists of module i; on equal targets the strongest kind stays. */
+/* Merges the three sorted lists of module i that order; on equal targets the strongest kind stays. */
 static void merge_kinds(Build *b, size_t i)
 {
     Node *node = &b->graph->nodes[i];
@@ -185,20 +192,20 @@ static void merge_kinds(Build *b, size_t i)
     if (total == 0)
         return;
     d->items = new0_array(Dependency, total);
-    size_t at[EDGE_KIND_N] = {0};
+    size_t at[EDGE_ORDER_N] = {0};
     for (;;) {
         size_t least = SIZE_MAX;
-        EdgeKind kind = EDGE_KIND_N;
-        for (EdgeKind k = 0; k < EDGE_KIND_N; k++) {
+        EdgeKind kind = EDGE_ORDER_N;
+        for (EdgeKind k = 0; k < EDGE_ORDER_N; k++) {
             const Edges *e = edges_of(node, k);
             if (at[k] < e->n && e->to[at[k]] < least) {
                 least = e->to[at[k]];
                 kind = k;
             }
         }
-        if (kind == EDGE_KIND_N)
+        if (kind == EDGE_ORDER_N)
             return;
-        for (EdgeKind k = 0; k < EDGE_KIND_N; k++) {
+        for (EdgeKind k = 0; k < EDGE_ORDER_N; k++) {
             const Edges *e = edges_of(node, k);
             if (at[k] < e->n && e->to[at[k]] == least)
                 at[k]++;
@@ -255,6 +262,12 @@ static void find_cycles(Build *b)
     }
 }
 
+static void make_room(Edges *e)
+{
+    e->to = e->n ? new0_array(size_t, e->n) : NULL;
+    e->n = 0;
+}
+
 /* Sources are visited in index order, so the reversed lists come out sorted. */
 static void reverse_edges(Build *b)
 {
@@ -262,18 +275,23 @@ static void reverse_edges(Build *b)
     for (size_t i = 0; i < g->n; i++) {
         for (size_t k = 0; k < g->nodes[i].requires.n; k++)
             g->nodes[g->nodes[i].requires.to[k]].required_by.n++;
+        for (size_t k = 0; k < g->nodes[i].part_of.n; k++)
+            g->nodes[g->nodes[i].part_of.to[k]].parts.n++;
         for (size_t k = 0; k < b->all[i].n; k++)
             g->nodes[b->all[i].items[k].to].before.n++;
     }
     for (size_t i = 0; i < g->n; i++) {
-        Node *node = &g->nodes[i];
-        node->required_by.to = node->required_by.n ? new0_array(size_t, node->required_by.n) : NULL;
-        node->before.to = node->before.n ? new0_array(size_t, node->before.n) : NULL;
-        node->required_by.n = node->before.n = 0;
+        make_room(&g->nodes[i].required_by);
+        make_room(&g->nodes[i].parts);
+        make_room(&g->nodes[i].before);
     }
     for (size_t i = 0; i < g->n; i++) {
         for (size_t k = 0; k < g->nodes[i].requires.n; k++) {
             Edges *e = &g->nodes[g->nodes[i].requires.to[k]].required_by;
+            e->to[e->n++] = i;
+        }
+        for (size_t k = 0; k < g->nodes[i].part_of.n; k++) {
+            Edges *e = &g->nodes[g->nodes[i].part_of.to[k]].parts;
             e->to[e->n++] = i;
         }
         for (size_t k = 0; k < b->all[i].n; k++) {
@@ -354,7 +372,9 @@ Graph *graph_free(Graph *g)
         free(node->requires.to);
         free(node->wants.to);
         free(node->after.to);
+        free(node->part_of.to);
         free(node->required_by.to);
+        free(node->parts.to);
         free(node->before.to);
     }
     free(g->nodes);
@@ -374,8 +394,16 @@ static void closure_push(const Edges *e, bool *seen, size_t *stack, size_t *dept
         }
 }
 
+/* Which edges a walk follows. */
+typedef enum Walk {
+    WALK_REQUIRES = 1,
+    WALK_WANTS = 2,
+    WALK_REQUIRED_BY = 4,
+    WALK_PARTS = 8,
+} Walk;
+
 /* `seen` is the walk's own: what the caller had marked before says nothing about that module's dependencies. */
-static void closure(const Graph *g, size_t start, bool up, bool *set)
+static void closure(const Graph *g, size_t start, unsigned walk, bool *set)
 {
     _cleanup_(freep) bool *seen = new0_array(bool, g->n);
     _cleanup_(freep) size_t *stack = new0_array(size_t, g->n);
@@ -386,20 +414,33 @@ static void closure(const Graph *g, size_t start, bool up, bool *set)
         size_t i = stack[--depth];
         const Node *node = &g->nodes[i];
         set[i] = true;
-        if (up) {
+        if (walk & WALK_REQUIRES)
             closure_push(&node->requires, seen, stack, &depth);
+        if (walk & WALK_WANTS)
             closure_push(&node->wants, seen, stack, &depth);
-        } else
+        if (walk & WALK_REQUIRED_BY)
             closure_push(&node->required_by, seen, stack, &depth);
+        if (walk & WALK_PARTS)
+            closure_push(&node->parts, seen, stack, &depth);
     }
 }
 
 void graph_closure_up(const Graph *g, size_t i, bool *set)
 {
-    closure(g, i, true, set);
+    closure(g, i, WALK_REQUIRES | WALK_WANTS, set);
 }
 
 void graph_closure_down(const Graph *g, size_t i, bool *set)
 {
-    closure(g, i, false, set);
+    closure(g, i, WALK_REQUIRED_BY, set);
+}
+
+void graph_closure_parts(const Graph *g, size_t i, bool *set)
+{
+    closure(g, i, WALK_PARTS, set);
+}
+
+void graph_closure_cascade(const Graph *g, size_t i, bool *set)
+{
+    closure(g, i, WALK_REQUIRED_BY | WALK_PARTS, set);
 }

@@ -2,7 +2,9 @@
  *
  * requires: hard, must be ready first, its failure is mine. wants: soft, is started too and waited for until it is
  * ready or has failed. after: order only, for what is being started anyway. Stop order is the reverse of all three. The
- * bare name of a template means all its instances. */
+ * bare name of a template means all its instances.
+ * part_of: is stopped and restarted with the other, never started with it, and in no order by that (as systemd's
+ * PartOf; modules may be part of each other). */
 #pragma once
 
 #include "policies/policy.h"
@@ -13,8 +15,9 @@ typedef struct Edges {
 } Edges;
 
 typedef struct Node {
-    Edges requires, wants, after;
+    Edges requires, wants, after, part_of;
     Edges required_by; /* reverse of requires */
+    Edges parts;       /* reverse of part_of */
     Edges before;      /* reverse of requires, wants and after together, each once: who must be down first */
 } Node;
 
@@ -41,6 +44,11 @@ static inline void graph_freep(Graph **g)
 void graph_closure_up(const Graph *g, size_t i, bool *set);
 /* Marks module i and all that require it, transitively (wants and after do not count). */
 void graph_closure_down(const Graph *g, size_t i, bool *set);
+
+/* Marks module i and all that are part of it, transitively: what a stop or restart of it takes along. */
+void graph_closure_parts(const Graph *g, size_t i, bool *set);
+/* Marks module i, all that require it and all that are part of it or of one of those, transitively. */
+void graph_closure_cascade(const Graph *g, size_t i, bool *set);
 
 /* The index of a module by name, or -ENOENT. */
 ssize_t graph_index(const Graph *g, const char *name);

@@ -69,6 +69,19 @@ static void set_default(char ***env, const char *name, const char *value)
         strv_push(env, xasprintf("%s=%s", name, value));
 }
 
+/* What the daemon has to say wins over what the policy says. */
+static void set_variable(char ***env, const char *variable)
+{
+    size_t n = (size_t)(strchrnul(variable, '=') - variable) + 1;
+    for (char **v = *env; v && *v; v++)
+        if (strncmp(*v, variable, n) == 0) {
+            free(*v);
+            *v = xstrdup(variable);
+            return;
+        }
+    strv_add(env, variable);
+}
+
 static void set_directories(char ***env, const char *name, const char *base, char *const *names)
 {
     if (!names)
@@ -112,7 +125,7 @@ char **spawn_environment(const Module *m, const Box *box, char *const *extra)
     set_directories(&env, "STATE_DIRECTORY", "/var/lib", p->state_directory);
     set_directories(&env, "LOGS_DIRECTORY", "/var/log", p->logs_directory);
     STRV_FOREACH (e, extra)
-        strv_add(&env, *e);
+        set_variable(&env, *e);
     if (box_mark(box))
         strv_add(&env, box_mark(box));
     return env;

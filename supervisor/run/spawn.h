@@ -33,7 +33,7 @@ void spawn_reserve(void);
 int spawn(const SpawnRequest *request, Spawned *ret, Error *e);
 
 /* The environment of a process of the module: the policy's, then PATH, HOME, USER, LOGNAME, SHELL and the directories'
- * variables where the policy does not set them, then `extra` and the box's mark. Owned by the caller. */
+ * variables where the policy does not set them, then `extra`, which wins, and the box's mark. Owned by the caller. */
 char **spawn_environment(const Module *m, const Box *box, char *const *extra);
 
 /* Reads reports until end of file. 1 = the new program runs, 0 = call again when readable, negative = it failed, with

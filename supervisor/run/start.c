@@ -59,18 +59,42 @@ void generation_start_failed(Generation *g, const Error *e)
     generation_step(g, LIFECYCLE_EVENT_START_FAILED);
 }
 
-void generation_completed(Generation *g)
+/* Nothing is left that the start waits for. */
+static void start_is_over(Generation *g)
 {
-    if (g->lifecycle.state != LIFECYCLE_CREATING)
-        return;
-    generation_stop_watching(g);
-    if (g->module->policy->remain_after_exit) {
-        g->ready = now_monotonic();
-        generation_step(g, LIFECYCLE_EVENT_READY);
-    } else {
+    const ModulePolicy *m = g->module->policy;
+    if (m->type == TYPE_ONESHOT && !m->remain_after_exit) {
         g->completed = true;
         generation_step(g, LIFECYCLE_EVENT_EXITED);
+    } else {
+        g->ready = now_monotonic();
+        generation_step(g, LIFECYCLE_EVENT_READY);
     }
+}
+
+static void on_start_post(Generation *g, const Error *e)
+{
+    if (e)
+        generation_start_failed(g, e);
+    else
+        start_is_over(g);
+}
+
+/* It is ready, or a job has done its work: exec_start_post comes before anybody is told. */
+static void run_start_post(Generation *g)
+{
+    Error e = {0};
+    generation_stop_watching(g);
+    if (!hook_given(g->module->policy, HOOK_START_POST))
+        start_is_over(g);
+    else if (hook_start(g, HOOK_START_POST, NULL, on_start_post, &e) < 0)
+        generation_start_failed(g, &e);
+}
+
+void generation_completed(Generation *g)
+{
+    if (g->lifecycle.state == LIFECYCLE_CREATING)
+        run_start_post(g);
 }
 
 /* --- readiness --- */
@@ -80,11 +104,8 @@ static void become_ready(Generation *g)
     if (g->lifecycle.state != LIFECYCLE_CREATING || !g->launch)
         return;
     g->launch->ready_seen = true;
-    if (!g->launch->running)
-        return; /* exec itself is not confirmed yet */
-    g->ready = now_monotonic();
-    generation_stop_watching(g);
-    generation_step(g, LIFECYCLE_EVENT_READY);
+    if (g->launch->running) /* else exec itself is not confirmed yet */
+        run_start_post(g);
 }
 
 static int fail(Generation *g, const char *stage, const char *message)
@@ -113,13 +134,12 @@ static int on_ready_fd(sd_event_source *s, int fd, uint32_t events, void *userda
     return 0;
 }
 
-static void on_probe(Generation *g, const HookResult *result, const Error *e)
+static void on_probe(Generation *g, const Error *e)
 {
-    if (!result)
+    if (e)
         generation_start_failed(g, e);
-    else if (!result->timed_out && result->code == 0)
+    else
         become_ready(g);
-    /* A time-out is the start's own timer's to tell. */
 }
 
 void generation_listening(Generation *g, uint16_t port)
@@ -225,8 +245,7 @@ static void await_ready(Generation *g)
     if (by_kernel || r->kind == READY_NOTIFY || r->kind == READY_FD)
         return;
     Error e = {0};
-    HookRequest probe = {.name = "ready", .probe = ready_probe, .probe_argument = r, .timeout_usec = USEC_INFINITY};
-    if (hook_start(g, &probe, on_probe, &e) < 0)
+    if (hook_probe(g, ready_probe, r, on_probe, &e) < 0)
         generation_start_failed(g, &e);
 }
 
@@ -365,19 +384,12 @@ static void begin_launch(Generation *g)
 
 /* --- before the launch --- */
 
-static void on_start_pre(Generation *g, const HookResult *result, const Error *e)
+static void on_start_pre(Generation *g, const Error *e)
 {
-    if (!result) {
+    if (e)
         generation_start_failed(g, e);
-    } else if (result->timed_out || result->code != 0) {
-        _cleanup_(freep) char *how = hook_describe(result);
-        Error failed = {0};
-        error_stage(&failed, "exec_start_pre");
-        error_set(&failed, -ECHILD, "%s: %s", g->module->policy->exec_start_pre[0], how);
-        generation_start_failed(g, &failed);
-    } else {
+    else
         begin_launch(g);
-    }
 }
 
 GroupLimits generation_limits(const Limits *l)
@@ -436,17 +448,10 @@ Generation *generation_start(Module *m)
         error_stage(&e, "cgroup");
     if (r == 0 && (r = dirs_make(m, &e)) < 0)
         error_stage(&e, "directories");
-    if (r == 0 && m->policy->exec_start_pre) {
-        HookRequest pre = {
-            .name = "exec_start_pre",
-            .argv = m->policy->exec_start_pre,
-            .timeout_usec = m->policy->start_timeout,
-        };
-        if ((r = hook_start(g, &pre, on_start_pre, &e)) < 0)
-            error_stage(&e, "exec_start_pre");
-    } else if (r == 0) {
+    if (r == 0 && hook_given(m->policy, HOOK_START_PRE))
+        r = hook_start(g, HOOK_START_PRE, NULL, on_start_pre, &e);
+    else if (r == 0)
         begin_launch(g);
-    }
     if (r < 0)
         generation_start_failed(g, &e);
     return g;

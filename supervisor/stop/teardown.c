@@ -343,16 +343,15 @@ static void end_process(Teardown *t)
     end_process_with(t, status, &e);
 }
 
-static void on_stop_post(Generation *g, const HookResult *result, const Error *e)
+static void on_stop_post(Generation *g, const Error *e)
 {
     Teardown *t = g->teardown;
-    Error failed = {0};
-    if (result && !result->timed_out && result->code == 0) {
+    if (!e) {
         end_process(t);
         return;
     }
-    _cleanup_(freep) char *how = result ? hook_describe(result) : xstrdup(error_message(e));
-    error_set(&failed, -ECHILD, "exec_stop_post: %s: %s", module(t)->policy->exec_stop_post[0], how);
+    Error failed = *e;
+    error_prefix(&failed, "exec_stop_post: ");
     end_process_with(t, PHASE_FAILED, &failed);
 }
 
@@ -370,14 +369,8 @@ static void start_stop_post(Teardown *t)
     snprintf(code, sizeof code, "EXIT_CODE=%s", known && x->signal ? "killed" : "exited");
     snprintf(status, sizeof status, "EXIT_STATUS=%d", !known ? 0 : x->signal ? x->signal : x->code);
     char *extra[] = {result, code, status, NULL};
-    HookRequest post = {
-        .name = "exec_stop_post",
-        .argv = module(t)->policy->exec_stop_post,
-        .extra_environment = extra,
-        .timeout_usec = module(t)->policy->stop_timeout,
-    };
     Error e = {0};
-    if (hook_start(t->generation, &post, on_stop_post, &e) < 0) {
+    if (hook_start(t->generation, HOOK_STOP_POST, extra, on_stop_post, &e) < 0) {
         error_prefix(&e, "exec_stop_post: ");
         end_process_with(t, PHASE_FAILED, &e);
     }
@@ -392,7 +385,7 @@ static void processes_gone(Teardown *t)
     t->kill_timer = sd_event_source_disable_unref(t->kill_timer);
     t->watch = box_unwatch(t->watch);
     notify_flush(t->generation->notify);
-    if (module(t)->policy->exec_stop_post && !t->generation->hook)
+    if (hook_given(module(t)->policy, HOOK_STOP_POST) && !t->generation->hook)
         start_stop_post(t);
     else
         end_process(t);

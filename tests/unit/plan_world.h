@@ -72,6 +72,7 @@ static inline void world_done(World *w)
         strv_free(m->requires);
         strv_free(m->wants);
         strv_free(m->after);
+        strv_free(m->part_of);
         free(m->file);
         free(m->name);
         free(m);

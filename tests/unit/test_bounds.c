@@ -6,7 +6,8 @@
 #include "supervisor/plan/bounds.h"
 
 enum { SEC = 1000000 };
-static char *hook[] = {(char *)"/bin/true", NULL};
+static char *hook_words[] = {(char *)"/bin/true", NULL};
+static Command hook = {.argv = hook_words};
 
 static void one_teardown(void **state)
 {
@@ -15,7 +16,14 @@ static void one_teardown(void **state)
     assert_int_equal(bound_teardown(&m), 15 * SEC); /* nothing is tracked: no drain */
     m.work.track_connections = true;
     assert_int_equal(bound_teardown(&m), 45 * SEC);
-    m.exec_stop_post = hook;
+    m.exec_stop_post = (Commands){&hook, 1};
+    assert_int_equal(bound_teardown(&m), 60 * SEC);
+    m.exec_stop_post_timeout = 1 * SEC; /* of its own, or that of the stop */
+    assert_int_equal(bound_teardown(&m), 56 * SEC);
+    m.exec_stop_post_timeout = USEC_INFINITY;
+    assert_int_equal(bound_teardown(&m), USEC_INFINITY);
+    m.exec_stop_post_timeout = 0;
+    m.exec_start_pre = m.exec_start_post = m.exec_reload = m.exec_stop_post; /* those run at other times */
     assert_int_equal(bound_teardown(&m), 60 * SEC);
     m.work.drain_hard = USEC_INFINITY;
     assert_int_equal(bound_teardown(&m), USEC_INFINITY);

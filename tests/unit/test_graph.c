@@ -190,6 +190,60 @@ static void missing(void **state)
            "webb.ini: module.after: no module 'wxbb'"); /* nearest is webb itself: no advice */
 }
 
+static ModulePolicy *part(World *w, const char *name, const char *requires, const char *part_of)
+{
+    ModulePolicy *m = world_add(w, name, requires, NULL, NULL);
+    m->part_of = world_words(part_of);
+    return m;
+}
+
+static void wrong_parts(void **state)
+{
+    (void)state;
+    _cleanup_world_ World w = {0};
+    part(&w, "redis", NULL, "redis");
+    part(&w, "web", NULL, "rediss nobody");
+    REFUSE(&w, "redis.ini: module.part_of: 'redis' names itself (remove it)",
+           "web.ini: module.part_of: no module 'nobody'",
+           "web.ini: module.part_of: no module 'rediss' (did you mean 'redis'?)");
+}
+
+/* db ← app (part of db) ← web (requires app), tail is part of web, mutual is part of db and db of it. */
+static void parts_order_nothing(void **state)
+{
+    (void)state;
+    _cleanup_world_ World w = {0};
+    part(&w, "db", NULL, "mutual");
+    part(&w, "app", NULL, "db");
+    part(&w, "web", "app", NULL);
+    part(&w, "tail", NULL, "web");
+    part(&w, "mutual", NULL, "db db");
+    part(&w, "alone", NULL, NULL);
+    _cleanup_(graph_freep) Graph *g = world_graph(&w);
+    size_t db = world_at(g, "db"), app = world_at(g, "app"), web = world_at(g, "web"), tail = world_at(g, "tail"),
+           mutual = world_at(g, "mutual");
+    assert_int_equal(g->n_waves, 2); /* web waits for app: no part waits for what it is part of */
+    assert_int_equal(g->nodes[db].before.n, 0);
+    assert_int_equal(g->nodes[db].parts.n, 2);
+    assert_int_equal(g->nodes[db].parts.to[0], app);
+    assert_int_equal(g->nodes[db].parts.to[1], mutual);
+    assert_int_equal(g->nodes[mutual].parts.n, 1);
+    assert_int_equal(g->nodes[mutual].part_of.n, 1);
+    assert_int_equal(g->nodes[app].parts.n, 0);
+
+    bool up[6] = {0}, parts[6] = {0}, cascade[6] = {0}, of_app[6] = {0};
+    graph_closure_up(g, app, up); /* being a part starts nothing */
+    graph_closure_parts(g, db, parts);
+    graph_closure_cascade(g, db, cascade);
+    graph_closure_parts(g, app, of_app);
+    for (size_t i = 0; i < g->n; i++) {
+        assert_int_equal(up[i], i == app);
+        assert_int_equal(parts[i], i == db || i == app || i == mutual);
+        assert_int_equal(cascade[i], parts[i] || i == web || i == tail);
+        assert_int_equal(of_app[i], i == app);
+    }
+}
+
 static void all_errors_at_once(void **state)
 {
     (void)state;
@@ -487,6 +541,8 @@ int main(void)
         cmocka_unit_test(templates),
         cmocka_unit_test(templates_refused),
         cmocka_unit_test(template_without_instances),
+        cmocka_unit_test(wrong_parts),
+        cmocka_unit_test(parts_order_nothing),
         cmocka_unit_test(all_errors_at_once),
         cmocka_unit_test(at_the_line_of_the_key),
         cmocka_unit_test(diamond),

@@ -65,6 +65,8 @@ static const char *nonsense(const Key *k)
     case VALUE_TEXT:
         return NULL;
     case VALUE_COMMAND:
+    case VALUE_COMMANDS:
+    case VALUE_CONDITIONS:
     case VALUE_PATH:
         return "relative %n";
     case VALUE_ENV_FILE:
@@ -180,8 +182,14 @@ static void check_module_defaults(const ModulePolicy *m)
     assert_int_equal(m->start, START_AUTO);
     assert_int_equal(m->instances, 0);
     assert_null(m->group);
-    assert_null(m->exec_start_pre);
-    assert_null(m->exec_stop_post);
+    const Commands *hooks[] = {&m->exec_start_pre, &m->exec_start_post, &m->exec_stop_post, &m->exec_reload};
+    for (size_t i = 0; i < ELEMENTS(hooks); i++)
+        assert_true(hooks[i]->n == 0 && !hooks[i]->items);
+    assert_int_equal(m->exec_start_pre_timeout, 0);
+    assert_int_equal(m->exec_start_post_timeout, 0);
+    assert_int_equal(m->exec_stop_post_timeout, 0);
+    assert_int_equal(m->exec_reload_timeout, 0);
+    assert_int_equal(m->reload_signal, 0);
     assert_null(m->working_dir);
     assert_null(m->environment);
     assert_null(m->environment_file);
@@ -189,6 +197,8 @@ static void check_module_defaults(const ModulePolicy *m)
     assert_null(m->requires);
     assert_null(m->wants);
     assert_null(m->after);
+    assert_null(m->part_of);
+    assert_null(m->condition_path_exists);
     assert_false(m->required);
     assert_int_equal(m->ready.kind, READY_NONE);
     assert_int_equal(m->start_timeout, 60000000);

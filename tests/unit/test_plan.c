@@ -35,6 +35,7 @@ static void small_site(World *w)
     world_add(w, "cache", NULL, "db", NULL)->recovery =
         (Recovery){.restart = RESTART_ALWAYS, .backoff = S, .max_backoff = 4 * S, .factor = 2, .reset_after = S};
     ModulePolicy *app = world_add(w, "app", "db tool", "cache", "db cache");
+    app->part_of = world_words("db");
     app->work = (Work){.track_connections = true, .drain_soft = 10 * S, .drain_hard = USEC_INFINITY};
     world_add(w, "job", NULL, NULL, "app")->start = START_MANUAL;
     world_add(w, "tool", NULL, NULL, NULL)->start = START_MANUAL;
@@ -55,20 +56,22 @@ static void as_json(void **state)
     static const char *const expected[] = {
         "{\"after\":[\"cache\",\"db\"],\"drain\":{\"hard_usec\":null,\"soft_usec\":10000000},"
         "\"limits\":{\"cpu_max\":null,\"cpu_weight\":null,\"cpus\":null,\"memory_high\":null,\"memory_max\":null,"
-        "\"memory_swap_max\":null,\"pids_max\":null},\"name\":\"app\",\"required\":false,\"requires\":[\"db\",\"tool\"]"
+        "\"memory_swap_max\":null,\"pids_max\":null},\"name\":\"app\",\"part_of\":[\"db\"],\"required\":false,"
+        "\"requires\":[\"db\",\"tool\"]"
         ","
         "\"restart\":{\"max_attempts\":0,\"schedule_usec\":[],\"when\":\"no\"},\"start\":\"auto\","
         "\"start_timeout_usec\":60000000,\"starts\":true,\"stop_timeout_usec\":30000000,\"wants\":[\"cache\"],\"wave\":"
         "2}",
         "{\"after\":[],\"drain\":null,"
         "\"limits\":{\"cpu_max\":null,\"cpu_weight\":null,\"cpus\":null,\"memory_high\":null,\"memory_max\":null,"
-        "\"memory_swap_max\":null,\"pids_max\":null},\"name\":\"cache\",\"required\":false,\"requires\":[],"
+        "\"memory_swap_max\":null,\"pids_max\":null},\"name\":\"cache\",\"part_of\":[],\"required\":false,\"requires\":"
+        "[],"
         "\"restart\":{\"max_attempts\":0,\"schedule_usec\":[0,1000000,2000000,4000000],\"when\":\"always\"},"
         "\"start\":\"auto\",\"start_timeout_usec\":60000000,\"starts\":true,\"stop_timeout_usec\":30000000,"
         "\"wants\":[\"db\"],\"wave\":1}",
         "{\"after\":[],\"drain\":null,"
         "\"limits\":{\"cpu_max\":150,\"cpu_weight\":200,\"cpus\":\"0-1\",\"memory_high\":null,\"memory_max\":67108864,"
-        "\"memory_swap_max\":0,\"pids_max\":64},\"name\":\"db\",\"required\":true,\"requires\":[],"
+        "\"memory_swap_max\":0,\"pids_max\":64},\"name\":\"db\",\"part_of\":[],\"required\":true,\"requires\":[],"
         "\"restart\":{\"max_attempts\":4,\"schedule_usec\":[0,10000000,20000000,30000000],\"when\":\"on-failure\"},"
         "\"start\":\"auto\",\"start_timeout_usec\":60000000,\"starts\":true,\"stop_timeout_usec\":30000000,"
         "\"wants\":[],\"wave\":0}",
@@ -130,6 +133,8 @@ static const char site_dot[] = "digraph bulkhead {\n"
                                "    \"app\" -> \"db\" [style=solid];\n"
                                "    \"app\" -> \"tool\" [style=solid];\n"
                                "    \"app\" -> \"cache\" [style=dashed];\n"
+                               "    \"app\" -> \"db\" [style=dashed, color=grey, arrowhead=odiamond, "
+                               "constraint=false];\n"
                                "    \"cache\" -> \"db\" [style=dashed];\n"
                                "    \"job\" -> \"app\" [style=dotted];\n"
                                "}\n";
@@ -200,6 +205,7 @@ static void as_text(void **state)
                                "  requires db, tool\n"
                                "  wants    cache\n"
                                "  after    cache, db\n"
+                               "  part of  db\n"
                                "  start    ready within 1m 0s\n"
                                "  restart  no\n"
                                "  stop     drain without limit (warning after 10s), then killed after 30s\n"

@@ -110,7 +110,7 @@ static void test_environment(void **state)
     const ModulePolicy *m = p->modules[0];
     _cleanup_(freep) char *environment = strv_join(m->environment, "|");
     assert_string_equal(environment, "A=own|B=from ${A} %n|C=web");
-    _cleanup_(freep) char *hook = strv_join(m->exec_start_pre, "|");
+    _cleanup_(freep) char *hook = strv_join(m->exec_start_pre.items[0].argv, "|");
     assert_string_equal(hook, "/bin/echo|own|from ${A} %n|web");
     assert_string_equal(m->working_dir, "/srv/from ${A} %n");
     policy_free(p);

@@ -77,6 +77,34 @@ static void test_every_line_fits(void **state)
     assert_non_null(strstr(got, "next.."));
 }
 
+/* A hook that runs is told with how long it has run and may yet; nonsense is left out. */
+static void test_hook(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"{\"name\":\"exec_start_pre\",\"command\":\"/bin/wait\",\"elapsed_usec\":12900000,\"left_usec\":48100000}",
+         "        runs: exec_start_pre: /bin/wait, for 12s, time-out in 48s\n"},
+        {"{\"name\":\"exec_reload\",\"command\":\"/a\\u001b (1 of 2)\",\"elapsed_usec\":999999,\"left_usec\":null}",
+         "        runs: exec_reload: /a\\x1b (1 of 2), for 0s\n"},
+        {"null", ""},
+        {"{\"name\":\"exec_start_pre\",\"command\":7,\"elapsed_usec\":1}", ""},
+        {"{\"name\":\"exec_start_pre\",\"command\":\"/a\"}", ""},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        _cleanup_(freep) char *module = xasprintf("{\"name\":\"w\",\"state\":\"creating\",\"hook\":%s}", cases[i][0]);
+        _cleanup_(freep) char *expected = xasprintf("w: creating\n%s", cases[i][1]);
+        assert_view(view_module, module, 0, expected);
+        _cleanup_(freep) char *all = xasprintf("{\"instance\":\"t\",\"status\":\"healthy\",\"modules\":[%s]}", module);
+        View v = {.width = 0, .now = NOW};
+        json_t *j = json(all);
+        _cleanup_(freep) char *table = view_status(j, &v);
+        json_decref(j);
+        const char *note = strchr(cases[i][1], 'e');
+        assert_true(!note || strstr(table, note));
+        assert_true(note || !strstr(table, "for "));
+    }
+}
+
 static void test_module(void **state)
 {
     (void)state;
@@ -146,10 +174,19 @@ static void test_explain_states(void **state)
          "w is running.\n1 connection is in flight.\nIt says of itself: a\\x07b\n"},
         {"{\"module\":\"w\",\"state\":\"creating\",\"waits_for\":[\"readiness (tcp)\"]}",
          "w is creating.\nIt has been started and is not ready yet.\nIt waits for readiness (tcp).\n"},
+        {"{\"module\":\"w\",\"state\":\"creating\",\"waits_for\":[\"exec_start_pre\"],\"hook\":{\"name\":"
+         "\"exec_start_pre\"},\"waits_for_detail\":{\"exec_start_pre\":\"exec_start_pre: /bin/wait, for 12s\"}}",
+         "w is creating.\nIt is about to be started.\nIt waits for exec_start_pre: /bin/wait, for 12s.\n"},
+        {"{\"module\":\"w\",\"state\":\"creating\",\"waits_for\":[\"exec_start_post\"],\"hook\":{\"name\":"
+         "\"exec_start_post\"}}",
+         "w is creating.\nIt has been started and is not ready yet.\nIt waits for exec_start_post.\n"},
         {"{\"module\":\"w\",\"state\":\"draining\",\"wants\":\"up\",\"phase\":\"drain\",\"in_flight\":2,\"waits_for\":["
          "]}",
          "w is draining.\nIt is being taken down, to be started again; the phase is drain, with 2 connections in "
          "flight.\n"},
+        {"{\"module\":\"w\",\"state\":\"idle\",\"wants\":\"up\",\"waits_for\":[\"a\",\"b\",\"c\"],"
+         "\"waits_for_detail\":{\"b\":\"b (creating: exec_start_pre /bin/\\u0007)\"}}",
+         "w is idle.\nIt is to be started, and waits for a, b (creating: exec_start_pre /bin/\\x07) and c.\n"},
         {"{\"module\":\"w\",\"state\":\"idle\",\"wants\":\"up\",\"waits_for\":[\"a\",\"b\",\"c\"]}",
          "w is idle.\nIt is to be started, and waits for a, b and c.\n"},
         {"{\"module\":\"w\",\"state\":\"idle\",\"wants\":\"down\",\"generation\":0}",
@@ -275,10 +312,15 @@ static void test_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status),         cmocka_unit_test(test_every_line_fits),
-        cmocka_unit_test(test_module),         cmocka_unit_test(test_explain_denied_syscall),
-        cmocka_unit_test(test_explain_states), cmocka_unit_test(test_events),
-        cmocka_unit_test(test_odd_documents),  cmocka_unit_test(test_host),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_every_line_fits),
+        cmocka_unit_test(test_hook),
+        cmocka_unit_test(test_module),
+        cmocka_unit_test(test_explain_denied_syscall),
+        cmocka_unit_test(test_explain_states),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_odd_documents),
+        cmocka_unit_test(test_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,14 @@
+/* Values that say what is run around a module's life, and whether: hooks (several commands) and conditions. Used by
+ * values.c, which owns how they are reached; see there. */
+#pragma once
+
+#include "policies/values.h"
+
+/* "/a b ; -/c d": absolute programs with arguments, parted by a lone ;. '-' before a path: the command may fail. Where
+ * the key says so ${MAINPID} becomes COMMAND_MAIN_PID. `value` not empty, *ret untouched on error; 0, or -EINVAL with
+ * *e. */
+int commands_parse(const Key *k, const char *value, const ValueContext *x, Commands *ret, Error *e);
+void commands_done(Commands *c);
+
+/* "/a, !/b": absolute paths. */
+int conditions_parse(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e);
