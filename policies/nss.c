@@ -89,8 +89,9 @@ static int unknown(const char *what, const char *name, int why, Error *e)
     _cleanup_(freep) char *shown = value_shown(name);
     /* "Not there" comes as 0 or as any of several numbers, see getpwnam(3). */
     if (why == 0 || why == ENOENT || why == ESRCH || why == EBADF || why == EPERM)
-        return error_set(e, -ESRCH, "the %s '%s' does not exist on this host (a %s's name or number)", what, shown,
-                         what);
+        return error_set(
+            e, -ESRCH, "the %s '%s' does not exist on this host (a %s's name or number; make one: add%s --system %s%s)",
+            what, shown, what, what, str_equal(what, "user") ? "--group " : "", shown);
     return error_set(e, -ESRCH, "the %s '%s' cannot be looked up: %s", what, shown, strerror(why));
 }
 

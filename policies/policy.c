@@ -206,7 +206,10 @@ static void load_all(Loading *l, Policy *p)
     if (fd >= 0)
         load_modules(l, fd, defaults, p);
     else if (fd == -ENOENT && !any)
-        complaints_add(l->complaints, l->dir, 0, NULL, "neither bulkhead.ini nor modules.d is here");
+        complaints_add(
+            l->complaints, l->dir, 0, NULL,
+            "neither bulkhead.ini nor modules.d is here (mkdir %s/modules.d, or name the directory that holds them)",
+            l->dir);
     raws_done(defaults);
     policy_sort(p);
     for (size_t i = 0; i < p->n_modules; i++)
@@ -230,7 +233,8 @@ int policy_read_layers(const char *dir, const char *shared_dir, Policy **ret, La
     p->dir = without_trailing_slashes(dir);
     _cleanup_fd_ int fd = reader_directory(AT_FDCWD, p->dir, p->dir, complaints);
     if (fd == -ENOENT)
-        complaints_add(complaints, p->dir, 0, NULL, "no such directory");
+        complaints_add(complaints, p->dir, 0, NULL,
+                       "no such directory (make it: mkdir -p %s/modules.d; then bulkhead init)", p->dir);
     if (fd >= 0) {
         _cleanup_strv_ char **profiles = NULL;
         strv_push(&profiles, xasprintf("%s/profiles", p->dir));

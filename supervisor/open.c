@@ -245,7 +245,7 @@ int open_host(Host *h)
 {
     Error e = {0}, no_view = {0};
     if (geteuid() != 0) {
-        fprintf(stderr, "bulkheadd: must be run as root\n");
+        fprintf(stderr, "bulkheadd: must be run as root (sudo bulkheadd)\n");
         return EXIT_FAILED;
     }
     if (feature_absent(&h->features, FEATURE_PIDFD)) {

@@ -183,6 +183,7 @@ void pump_main_exited(void *host, Generation *g)
     if (!m->last_exit)
         m->last_exit = new0(LastExit);
     exits_describe(g, m->last_exit);
+    m->last_exit->wanted = g->lifecycle.intentional;
     m->last_exit->success |= g->lifecycle.intentional;
     _cleanup_(freep) char *how = exits_text(m->last_exit);
     log_line(m->last_exit->success ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,

@@ -102,7 +102,7 @@ int purge(const HostOptions *options, bool after_stop, bool journal)
     if (journal)
         log_to_journal();
     if (geteuid() != 0) {
-        fprintf(stderr, "bulkheadd: must be run as root\n");
+        fprintf(stderr, "bulkheadd: must be run as root (sudo bulkhead purge)\n");
         return EXIT_FAILED;
     }
     if (after_stop && !stop_was_wanted(options))

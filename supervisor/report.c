@@ -80,8 +80,9 @@ static json_t *last_exit_json(const LastExit *x)
     if (!x)
         return json_null();
     _cleanup_(freep) char *syscall = x->syscall_nr >= 0 ? seccomp_syscall_name(x->syscall_nr) : NULL;
-    return json_pack("{s:o,s:o,s:b,s:o,s:I}", "code", x->signal || x->code < 0 ? json_null() : json_integer(x->code),
-                     "signal", x->signal ? json_integer(x->signal) : json_null(), "oom", x->oom, "syscall",
+    return json_pack("{s:o,s:o,s:b,s:b,s:o,s:I}", "code",
+                     x->signal || x->code < 0 ? json_null() : json_integer(x->code), "signal",
+                     x->signal ? json_integer(x->signal) : json_null(), "oom", x->oom, "wanted", x->wanted, "syscall",
                      text(syscall), "time_usec", (json_int_t)x->time);
 }
 

@@ -5,8 +5,10 @@
 #include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/str.h"
+#include "tools/next.h"
 
 #define ERROR_NO_SUCH_MODULE "org.bulkhead1.Error.NoSuchModule"
 
@@ -34,15 +36,20 @@ void say_error(const char *fmt, ...)
 
 static ToolStatus cannot_connect(const Args *a, int r)
 {
+    _cleanup_(freep) char *start = NULL;
     switch (-r) {
     case ENOENT:
     case ECONNREFUSED:
     case ENOTDIR:
-        say_error("no daemon for instance '%s' (start it: bulkheadd --instance %s)", a->instance, a->instance);
+        start = next_start_daemon(a->instance);
+        say_error("no daemon for instance '%s' (start it: %s%s)", a->instance, next_sudo(), start);
         return TOOL_ABSENT;
     case EACCES:
     case EPERM:
-        say_error("permission denied: only root and the members of read_group may talk to instance '%s'", a->instance);
+        say_error(
+            "permission denied: only root and the members of read_group may talk to instance '%s' (try sudo bulkhead "
+            "%s, or set read_group in [supervisor] of bulkhead.ini)",
+            a->instance, a->verb->name);
         return TOOL_FAILED;
     default:
         say_error("cannot talk to instance '%s': %s", a->instance, strerror(-r));
@@ -70,13 +77,31 @@ void client_done(Client *c)
     c->bus = NULL;
 }
 
+/* The daemon's word, and what helps: a file that is newer than the daemon is not known to it. */
+static void no_such_module(const Args *a, const char *message)
+{
+    for (size_t i = 0; i < a->n_words; i++) {
+        _cleanup_(freep) char *quoted = xasprintf("'%s'", a->words[i]),
+                              *file = xasprintf("/etc/bulkhead/modules.d/%s.ini", a->words[i]);
+        if (strcmp(a->instance, "default") != 0 || strchr(a->words[i], '/') || !strstr(message, quoted) ||
+            access(file, F_OK) < 0)
+            continue;
+        _cleanup_(freep) char *take = next_take_configuration(a->instance);
+        say_error("%s: the daemon has not read %s, it reads its files when it starts (bulkhead check, then %s%s)",
+                  message, file, next_sudo(), take);
+        return;
+    }
+    say_error("%s (bulkhead status lists them%s)", message,
+              strcmp(a->instance, "default") == 0 ? "" : " with the same --instance");
+}
+
 ToolStatus client_failed(const Client *c, const sd_bus_error *error, int r, const char *about)
 {
     const char *colon = about ? ": " : "";
     about = about ? about : "";
     const char *message = error ? error->message : NULL;
     if (sd_bus_error_has_name(error, ERROR_NO_SUCH_MODULE)) {
-        say_error("%s", str_or(message, "no such module"));
+        no_such_module(c->args, str_or(message, "no such module"));
         return TOOL_ABSENT;
     }
     if (r == -ETIMEDOUT && c->deadline != USEC_INFINITY) {
@@ -193,7 +218,7 @@ ToolStatus client_expand(Client *c, char *const *words, size_t n, char ***ret)
                     strv_add(&meant, *name);
             }
         if (!any) {
-            say_error("no module matches '%s'", words[i]);
+            say_error("no module matches '%s' (bulkhead status lists them)", words[i]);
             return TOOL_ABSENT;
         }
     }

@@ -32,7 +32,10 @@ int main(int argc, char **argv)
     Args a;
     Error e = {0};
     if (args_parse(argc, argv, getenv("BULKHEAD_INSTANCE"), &a, &e) < 0) {
-        say_error("%s (try: bulkhead --help)", error_message(&e));
+        const Verb *verb = NULL;
+        for (int i = 1; i < argc && !verb && strcmp(argv[i], "--") != 0; i++)
+            verb = verb_by_name(argv[i]);
+        say_error("%s; see: bulkhead %s%s--help", error_message(&e), verb ? verb->name : "", verb ? " " : "");
         return TOOL_USAGE;
     }
     ToolStatus status = run(&a);

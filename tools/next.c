@@ -10,6 +10,11 @@ bool next_systemd(void)
     return access("/run/systemd/system/", F_OK) == 0; /* as sd_booted() has it */
 }
 
+const char *next_sudo(void)
+{
+    return geteuid() == 0 ? "" : "sudo ";
+}
+
 /* The unit is the default instance's; others are started by hand. */
 static bool is_service(const char *instance)
 {

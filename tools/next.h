@@ -6,6 +6,8 @@
 
 /* Whether systemd is process 1 here. */
 bool next_systemd(void);
+/* "sudo " to who is not root, else "". */
+const char *next_sudo(void);
 /* What starts the instance's daemon. */
 char *next_start_daemon(const char *instance);
 /* What makes it run what is in its files now: it reads them when it starts. */

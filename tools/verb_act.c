@@ -118,6 +118,8 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
     }
     term_progress(NULL);
     ToolStatus status = client_failed(w->client, error, -sd_bus_message_get_errno(m), t->name);
+    if (error->message && strstr(error->message, "start failed"))
+        fprintf(stderr, "  see: bulkhead logs %s; bulkhead explain %s\n", t->name, t->name);
     if (w->status == TOOL_DONE)
         w->status = status;
     return 0;

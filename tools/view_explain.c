@@ -159,6 +159,24 @@ static void say_syscall(StrBuf *b, const json_t *e, const char *whom)
     strbuf_adds(b, "), which its policy does not allow.\n");
 }
 
+/* A status alone says little: its own words are in the log. And a program that goes to the background ends well, at
+ * once. */
+static void say_exit_status(StrBuf *b, const json_t *x, const json_t *e)
+{
+    const char *name = str_or(member_string(x, "module"), "?");
+    uint64_t code = member_number(e, "code");
+    strbuf_addf(b, " with exit status %" PRIu64, code);
+    if (code != 0 && code != UINT64_MAX)
+        strbuf_addf(b, "; `bulkhead logs %s` has its last words", name);
+    strbuf_adds(b, ".\n");
+    if (code == 0 && !is_job(x) && str_equal(member_string(x, "state"), "idle") &&
+        json_is_false(json_object_get(e, "wanted")))
+        strbuf_adds(b, "Nobody had asked it to end. A program that goes to the background looks like that: tell it to "
+                       "stay in the\n"
+                       "foreground (`bulkhead init` knows how for many). One that does its work and ends is a job: "
+                       "type = oneshot.\n");
+}
+
 static void say_last_exit(StrBuf *b, const json_t *x, const View *v)
 {
     const json_t *e = json_object_get(x, "last_exit");
@@ -186,7 +204,7 @@ static void say_last_exit(StrBuf *b, const json_t *x, const View *v)
         }
         strbuf_adds(b, ".\n");
     } else {
-        strbuf_addf(b, " with exit status %" PRIu64 ".\n", member_number(e, "code"));
+        say_exit_status(b, x, e);
     }
 }
 

@@ -141,8 +141,10 @@ char *view_status(const json_t *status, const View *v)
         strbuf_addf(&b, ", up %s", uptime < USEC_PER_SEC ? "0s" : up);
     }
     strbuf_addf(&b, ", %zu of %zu module%s running\n", running, n, n == 1 ? "" : "s");
-    if (n == 0)
+    if (n == 0) {
+        strbuf_adds(&b, "No module yet: `bulkhead init -- PROGRAM` writes one into modules.d.\n");
         return strbuf_take(&b);
+    }
     strbuf_addc(&b, '\n');
     table_hide_empty(&t, COL_HEALTH, "unknown");
     table_hide_empty(&t, COL_WORK, NULL);

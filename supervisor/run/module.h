@@ -18,6 +18,7 @@ typedef struct LastExit {
     int code;       /* exit status, -1 when it was a signal */
     int signal;     /* 0 when it exited */
     bool success;   /* in success_exit_status, or wanted */
+    bool wanted;    /* somebody had asked it to end */
     bool oom;       /* the OOM killer chose it */
     int syscall_nr; /* seccomp killed it for this one; -1 = no */
     uint64_t syscall_args[6];

@@ -28,6 +28,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -385,6 +386,28 @@ static int explain_limit(const Module *m, const ChildReport *r, Error *e)
         (unsigned long long)m->policy->limits.rlimits[r->limit].hard, (unsigned long long)own.rlim_max);
 }
 
+/* Of a program that could not be executed: the errno alone leaves out whose fault it is. The daemon looks as root,
+ * later, so this is a hint. */
+static int explain_exec(const ModulePolicy *p, const char *path, const ChildReport *r, Error *e)
+{
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    error_errno(e, -r->error, "%s", path);
+    if (r->error == ENOENT && there)
+        error_suffix(
+            e, " (the file is there, but not what runs it: the program after #! in its first line, or its loader)");
+    else if (r->error == ENOENT)
+        error_suffix(e, " (is it installed, and is that its path? command -v NAME tells)");
+    else if (r->error == EACCES && there && S_ISREG(st.st_mode) && !(st.st_mode & 0111))
+        error_suffix(e, " (it is not executable: chmod +x, or name what runs it before it in exec)");
+    else if (r->error == EACCES && there)
+        error_suffix(e, " (user %s must have the right x on it and on each directory above)", p->sandbox.user_name);
+    else if (r->error == ENOEXEC)
+        error_suffix(e,
+                     " (no program for this machine, and no script: that begins with #! and the program that runs it)");
+    return -r->error;
+}
+
 /* What the errno is about: a path, a user, a number the reader can find in the policy. */
 static int explain(const Module *m, const char *path, const ChildReport *r, Error *e)
 {
@@ -392,9 +415,15 @@ static int explain(const Module *m, const char *path, const ChildReport *r, Erro
     error_stage(e, launch_stage_names[stage]);
     const ModulePolicy *p = m->policy;
     if (stage == STAGE_EXEC)
-        return error_errno(e, -r->error, "%s", path ? path : "probe");
-    if (stage == STAGE_DIRECTORY)
-        return error_errno(e, -r->error, "working_dir %s", p->working_dir ? p->working_dir : "/");
+        return explain_exec(p, path ? path : "probe", r, e);
+    if (stage == STAGE_DIRECTORY) {
+        error_errno(e, -r->error, "working_dir %s", p->working_dir ? p->working_dir : "/");
+        if (r->error == ENOENT)
+            error_suffix(e, " (make it, or name another)");
+        else if (r->error == EACCES)
+            error_suffix(e, " (user %s must have the right x on it and on each directory above)", p->sandbox.user_name);
+        return -r->error;
+    }
     if (stage == STAGE_LIMITS)
         return explain_limit(m, r, e);
     if (stage == STAGE_USER || stage == STAGE_GROUPS)

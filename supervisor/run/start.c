@@ -351,6 +351,39 @@ static int launch_main(Generation *g, Error *e)
     return watch_child(g, &child, e);
 }
 
+/* What it should have done, for who set the wrong kind or the wrong port. */
+static void not_ready(const Ready *ready, const char *limit, Error *e)
+{
+    switch (ready->kind) {
+    case READY_TCP:
+        error_set(e, -ETIMEDOUT,
+                  "not ready after start_timeout %s: nothing of it listens on port %u (ready = tcp:%u; ss -tlnp shows "
+                  "who listens where)",
+                  limit, ready->number, ready->number);
+        return;
+    case READY_UNIX:
+        error_set(e, -ETIMEDOUT, "not ready after start_timeout %s: nothing of it listens at %s (ready = unix)", limit,
+                  ready->path);
+        return;
+    case READY_NOTIFY:
+        error_set(e, -ETIMEDOUT,
+                  "not ready after start_timeout %s: it never said READY=1 (ready = notify; if it does not speak "
+                  "sd_notify: exec, or tcp:PORT)",
+                  limit);
+        return;
+    case READY_FD:
+        error_set(e, -ETIMEDOUT,
+                  "not ready after start_timeout %s: it wrote no newline to descriptor %d (ready = fd:%d)", limit,
+                  (int)ready->number, (int)ready->number);
+        return;
+    case READY_NONE:
+    case READY_EXEC:
+    case READY_KIND_N:
+        break;
+    }
+    error_set(e, -ETIMEDOUT, "not ready after start_timeout %s (ready = %s)", limit, ready_kind_names[ready->kind]);
+}
+
 static int on_start_timeout(sd_event_source *s, uint64_t usec, void *userdata)
 {
     (void)s, (void)usec;
@@ -362,8 +395,7 @@ static int on_start_timeout(sd_event_source *s, uint64_t usec, void *userdata)
         error_set(&e, -ETIMEDOUT, "not over after start_timeout %s", limit);
     } else {
         error_stage(&e, "ready");
-        error_set(&e, -ETIMEDOUT, "not ready after start_timeout %s (ready = %s)", limit,
-                  ready_kind_names[g->module->policy->ready.kind]);
+        not_ready(&g->module->policy->ready, limit, &e);
     }
     generation_start_failed(g, &e);
     return 0;

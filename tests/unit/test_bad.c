@@ -164,7 +164,8 @@ static void test_not_regular(void **state)
 static void test_no_directory(void **state)
 {
     (void)state;
-    config_load_bad("/nonexistent/bulkhead", ".: no such directory\n");
+    config_load_bad("/nonexistent/bulkhead",
+                    ".: no such directory (make it: mkdir -p modules.d; then bulkhead init)\n");
     config_load_bad("/etc/passwd", ".: not a directory\n");
 }
 

@@ -287,7 +287,9 @@ static void test_accounts(void **state)
     assert_true(uid == 54321 && gid == (gid_t)-1);
     assert_int_equal(nss_user(nss, "nosuchuser", &uid, &gid, &e), -ESRCH);
     assert_int_equal(nss_group(nss, "nosuchgroup", &gid, &e), -ESRCH); /* asked for the second time */
-    assert_string_equal(e.msg, "the group 'nosuchgroup' does not exist on this host (a group's name or number)");
+    assert_string_equal(e.msg,
+                        "the group 'nosuchgroup' does not exist on this host (a group's name or number; make one: "
+                        "addgroup --system nosuchgroup)");
 }
 
 static void test_capabilities(void **state)

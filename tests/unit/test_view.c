@@ -57,8 +57,9 @@ static void test_status(void **state)
                 "NAME  STATE     PID   CPU   MEMORY  IN FLIGHT  RESTARTS  NOTE\n"
                 "db    running  4711  1.5s  12M/64M          3         0\n"
                 "job   idle                                            2  next start in 8s, out..\n");
-    assert_view(view_status, "{\"instance\":\"t\",\"status\":\"healthy\",\"modules\":[]}", 80,
-                "t: healthy, 0 of 0 modules running\n");
+    assert_view(
+        view_status, "{\"instance\":\"t\",\"status\":\"healthy\",\"modules\":[]}", 80,
+        "t: healthy, 0 of 0 modules running\nNo module yet: `bulkhead init -- PROGRAM` writes one into modules.d.\n");
 }
 
 /* 80 columns hold the longest name, a large process and a note. */
@@ -208,7 +209,20 @@ static void test_explain_states(void **state)
          "\"oom\":false,\"killer\":{\"pid\":77,\"comm\":\"bash\"},\"syscall\":null}}",
          "w is running.\nIts last run ended by SIGKILL, sent by process 77 (bash).\n"},
         {"{\"module\":\"w\",\"state\":\"running\",\"last_exit\":{\"code\":3,\"signal\":null,\"oom\":false}}",
-         "w is running.\nIts last run ended with exit status 3.\n"},
+         "w is running.\nIts last run ended with exit status 3; `bulkhead logs w` has its last words.\n"},
+        {"{\"module\":\"w\",\"state\":\"idle\",\"wants\":\"down\",\"generation\":1,\"last_exit\":{\"code\":0,"
+         "\"wanted\":false}}",
+         "w is idle.\nIt is not wanted: it was stopped, or has done its work. `bulkhead start w` starts it.\nIts last "
+         "run ended "
+         "with exit status 0.\nNobody had asked it to end. A program that goes to the background looks like that: tell "
+         "it to stay "
+         "in the\nforeground (`bulkhead init` knows how for many). One that does its work and ends is a job: type = "
+         "oneshot.\n"},
+        {"{\"module\":\"w\",\"state\":\"idle\",\"wants\":\"down\",\"generation\":1,\"last_exit\":{\"code\":0,"
+         "\"wanted\":true}}",
+         "w is idle.\nIt is not wanted: it was stopped, or has done its work. `bulkhead start w` starts it.\nIts last "
+         "run ended "
+         "with exit status 0.\n"},
     };
     for (size_t i = 0; i < ELEMENTS(cases); i++)
         assert_view(view_explain, cases[i][0], 0, cases[i][1]);
