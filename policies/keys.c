@@ -10,6 +10,7 @@
 
 const char *const module_type_names[MODULE_TYPE_N] = {"simple", "oneshot"};
 const char *const start_mode_names[START_MODE_N] = {"auto", "manual"};
+const char *const when_running_names[WHEN_RUNNING_N] = {"skip", "queue"};
 const char *const ready_kind_names[READY_KIND_N] = {"none", "exec", "notify", "fd", "tcp", "unix"};
 const char *const log_target_names[LOG_TARGET_N] = {"default", "journal", "file", "null", "inherit"};
 const char *const restart_when_names[RESTART_WHEN_N] = {"no", "on-failure", "always"};
@@ -125,6 +126,12 @@ const Key keys[] = {
     M("recovery", "max_backoff", recovery.max_backoff, TIME, "5m", "1m", "the longest pause", .max = INFINITE - 1),
     M("recovery", "jitter", recovery.jitter, PERCENT, "20%", "10%", "how much a pause may be shorter or longer by chance", .max = 100),
     M("recovery", "reset_after", recovery.reset_after, TIME, "60s", "5m", "ready for that long is a healthy run", .max = INFINITE),
+
+    M("timer", "on_calendar", timer.on_calendar, CALENDAR, "", "Mon..Fri *-*-* 02:30; Sun 04:00", "the times of the wall clock at which the job is started"),
+    M("timer", "every", timer.every, TIME, "", "15m", "how long after its last start the job is started again; not given: only by on_calendar", .min = 1000000, .max = INFINITE - 1),
+    M("timer", "persistent", timer.persistent, YES_NO, "no", "yes", "whether times of on_calendar that passed while the daemon was down are made up for, by one start"),
+    M("timer", "randomized_delay", timer.randomized_delay, TIME, "0s", "5m", "each start is put off by a time between nothing and this, by chance", .max = INFINITE - 1),
+    M("timer", "when_running", timer.when_running, CHOICE, "skip", "queue", "what a time means that comes while the job still runs: nothing (skip), or one more run as soon as it has ended (queue)", NAMES(when_running_names)),
 };
 /* clang-format on */
 

@@ -32,6 +32,7 @@ typedef enum ValueKind {
     VALUE_NAME,         /* [char *] a name of a module's form */
     VALUE_RULES,        /* [char **] seccomp rules */
     VALUE_PROFILE,      /* [char *] a profile's name */
+    VALUE_CALENDAR,     /* [Calendar *] daily; Mon..Fri 8:00 */
     VALUE_UMASK,        /* [mode_t] octal */
     VALUE_SIGNAL,       /* [int] */
     VALUE_EXIT_SET,     /* [ExitSet] 0, 64-70, SIGTERM */

@@ -142,10 +142,45 @@ static void check_type(Builder *b)
                     "a oneshot that is always restarted is never done (on-failure, no)");
 }
 
+/* Keys of [timer] that only say how; a shared file may say so to modules that have no timer. */
+static void check_timer_has_times(Builder *b)
+{
+    static const char *const how[] = {"timer.persistent", "timer.randomized_delay", "timer.when_running"};
+    for (size_t i = 0; i < ELEMENTS(how); i++) {
+        const Raw *raw = &b->raws[key_index(how[i])];
+        if (!raw->value || raw->layer < LAYER_FILE || is_bad(b, how[i]))
+            continue;
+        complain_at(b, &how[i], 1, "there is no time to start at (on_calendar or every)");
+        return;
+    }
+}
+
+static void check_timer(Builder *b)
+{
+    static const char *const times[] = {"timer.on_calendar", "timer.every"};
+    const ModulePolicy *m = b->m;
+    const Raw *persistent = &b->raws[key_index("timer.persistent")];
+    if (is_bad(b, times[0]) || is_bad(b, times[1]))
+        return;
+    if (!m->timer.on_calendar && m->timer.every == 0) {
+        check_timer_has_times(b);
+        return;
+    }
+    if (m->type != TYPE_ONESHOT && !is_bad(b, "module.type"))
+        complain_at(b, times, ELEMENTS(times), "needs a job (type = oneshot)");
+    if (m->remain_after_exit)
+        complain_at(b, (const char *const[]){"module.remain_after_exit"}, 1,
+                    "what stays done is not started by [timer] again (no)");
+    if (m->timer.persistent && !m->timer.on_calendar && persistent->layer >= LAYER_FILE)
+        complain_at(b, (const char *const[]){"timer.persistent"}, 1,
+                    "only times of the wall clock can be made up for (on_calendar)");
+}
+
 static void check_together(Builder *b)
 {
     const ModulePolicy *m = b->m;
     check_type(b);
+    check_timer(b);
     check_order(b, "work.drain_soft", m->work.drain_soft, "work.drain_hard", m->work.drain_hard);
     check_order(b, "recovery.backoff", m->recovery.backoff, "recovery.max_backoff", m->recovery.max_backoff);
     if (m->limits.memory_high != UINT64_MAX)

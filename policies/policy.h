@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "policies/calendar.h"
 #include "policies/complaint.h"
 #include "policies/names.h"
 #include "policies/seccomp.h"
@@ -95,6 +96,18 @@ typedef struct Sandbox {
     SeccompFilter *filter; /* compiled; NULL = no filter. Shared by modules with equal rules (see seccomp.h) */
 } Sandbox;
 
+typedef enum WhenRunning { WHEN_RUNNING_SKIP, WHEN_RUNNING_QUEUE, WHEN_RUNNING_N } WhenRunning;
+
+/* When a job is started: by the wall clock, so long after it was started last, or what comes first of both. Only a
+ * oneshot that does not remain after its end has one; neither given: it has none. */
+typedef struct TimerPolicy {
+    Calendar *on_calendar; /* NULL = not given */
+    uint64_t every;        /* at least a second; 0 = not given */
+    bool persistent;       /* a time of on_calendar that passed while the daemon was down counts, once */
+    uint64_t randomized_delay;
+    WhenRunning when_running; /* due while it still runs: skip it, or run once more at once behind it */
+} TimerPolicy;
+
 typedef struct Recovery {
     RestartWhen restart;
     uint64_t max_attempts; /* since the last healthy run; 0 = no limit */
@@ -164,6 +177,7 @@ typedef struct ModulePolicy {
     Work work;
     Sandbox sandbox;
     Recovery recovery;
+    TimerPolicy timer;
 } ModulePolicy;
 
 typedef struct SupervisorPolicy {
@@ -243,6 +257,7 @@ bool exit_set_contains(const ExitSet *set, int code, int signal);
 /* Names for show and for parse, index = enum value. */
 extern const char *const module_type_names[MODULE_TYPE_N];
 extern const char *const start_mode_names[START_MODE_N];
+extern const char *const when_running_names[WHEN_RUNNING_N];
 extern const char *const ready_kind_names[READY_KIND_N];
 extern const char *const log_target_names[LOG_TARGET_N];
 extern const char *const restart_when_names[RESTART_WHEN_N];

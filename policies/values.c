@@ -42,6 +42,7 @@ static const struct {
     [VALUE_NAME] = {"name", "web, web-2"},
     [VALUE_RULES] = {"list of syscall rules", "mount, socket(AF_INET)"},
     [VALUE_PROFILE] = {"profile name", "network-server"},
+    [VALUE_CALENDAR] = {"calendar", "daily, Mon..Fri 8:00, *-*-1 02:30 Europe/Berlin"},
     [VALUE_UMASK] = {"octal mode", "0022"},
     [VALUE_SIGNAL] = {"signal", "TERM, SIGQUIT, 15, RTMIN+3"},
     [VALUE_EXIT_SET] = {"list of exit statuses and signals", "3, 64-70, SIGTERM"},
@@ -153,6 +154,22 @@ static int parse_name(const char *s, char **field, Error *e)
     if (!module_name_valid(s))
         return value_wrong(s, e, "name", "a-z, 0-9, '_' and '-', at most 63 of them: shop");
     *field = xstrdup(s);
+    return 0;
+}
+
+/* What never came since 1970 and will not before 2200 is a mistake, such as 30 February. */
+static int parse_calendar(const char *s, Calendar **field, Error *e)
+{
+    _cleanup_(calendar_freep) Calendar *c = NULL;
+    uint64_t first;
+    int r = calendar_parse(s, &c, e);
+    if (r < 0)
+        return r;
+    if (calendar_next(c, 0, &first) < 0) {
+        _cleanup_(freep) char *shown = value_shown(s);
+        return error_set(e, -EINVAL, "'%s' never comes (%s)", shown, kinds[VALUE_CALENDAR].hint);
+    }
+    *field = TAKE_PTR(c);
     return 0;
 }
 
@@ -371,6 +388,8 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
         return list_rules(s, field, e);
     case VALUE_PROFILE:
         return parse_profile(s, field, e);
+    case VALUE_CALENDAR:
+        return parse_calendar(s, field, e);
     case VALUE_UMASK:
         return parse_umask(s, field, e);
     case VALUE_SIGNAL:
@@ -443,6 +462,9 @@ void value_done(const Key *k, void *base)
         return;
     case VALUE_COMMANDS:
         commands_done(field);
+        return;
+    case VALUE_CALENDAR:
+        *(Calendar **)field = calendar_free(*(Calendar **)field);
         return;
     case VALUE_READY:
         free_text(&((Ready *)field)->path);

@@ -14,6 +14,11 @@ static const char *needed_by(const Key *k)
     static const char *const needs[][2] = {
         {"ports", "[work]\ntrack = connections\n"},
         {"remain_after_exit", "[module]\ntype = oneshot\n"},
+        {"on_calendar", "[module]\ntype = oneshot\n"},
+        {"every", "[module]\ntype = oneshot\n"},
+        {"persistent", "[module]\ntype = oneshot\n[timer]\non_calendar = daily\n"},
+        {"randomized_delay", "[module]\ntype = oneshot\n[timer]\nevery = 1h\n"},
+        {"when_running", "[module]\ntype = oneshot\n[timer]\nevery = 1h\n"},
     };
     for (size_t i = 0; i < ELEMENTS(needs); i++)
         if (strcmp(k->name, needs[i][0]) == 0)
@@ -90,6 +95,7 @@ static const char *nonsense(const Key *k)
     case VALUE_MODULES:
     case VALUE_NAME:
     case VALUE_RULES:
+    case VALUE_CALENDAR:
     case VALUE_UMASK:
     case VALUE_SIGNAL:
     case VALUE_READY:
@@ -248,6 +254,11 @@ static void test_defaults_of_a_module(void **state)
     assert_int_equal(m->sandbox.n_supplementary_groups, 0);
     assert_false(m->sandbox.capabilities_set);
     assert_true(m->sandbox.no_new_privs);
+    assert_null(m->timer.on_calendar);
+    assert_int_equal(m->timer.every, 0);
+    assert_false(m->timer.persistent);
+    assert_int_equal(m->timer.randomized_delay, 0);
+    assert_int_equal(m->timer.when_running, WHEN_RUNNING_SKIP);
     assert_int_equal(m->recovery.restart, RESTART_ON_FAILURE);
     assert_int_equal(m->recovery.max_attempts, 3);
     assert_int_equal(m->recovery.backoff, 10000000);

@@ -263,6 +263,35 @@ static void test_ports_and_cpus(void **state)
     REFUSE("limits.cpus", "3-1", "8192", "a", "1-", "-1", "1-2-3", "0;1");
 }
 
+static void test_calendars(void **state)
+{
+    (void)state;
+    ModulePolicy m;
+    assert_true(take("timer.on_calendar", "daily;Sun *~7/1 4:00 Europe/Berlin", &m));
+    _cleanup_(freep) char *normal = calendar_format(m.timer.on_calendar);
+    assert_string_equal(normal, "*-*-* 00:00:00; Sun *-*~07/1 04:00:00 Europe/Berlin");
+    value_done(key_find_dotted("timer.on_calendar"), &m);
+    assert_null(m.timer.on_calendar);
+    assert_true(take("timer.on_calendar", "2001-01-01", &m)); /* has been */
+    value_done(key_find_dotted("timer.on_calendar"), &m);
+    assert_true(take("timer.on_calendar", "*-2-30; *-2-29", &m));
+    value_done(key_find_dotted("timer.on_calendar"), &m);
+    REFUSE("timer.on_calendar", "*-2-30", "Mon 2001-01-02", "every day", "*:*/5", "daily;", "infinity");
+    assert_true(take("timer.every", "1s", &m) && m.timer.every == 1000000);
+    REFUSE("timer.every", "0s", "999ms", "infinity", "daily", "60");
+    assert_true(take("timer.randomized_delay", "0", &m) && m.timer.randomized_delay == 0);
+    REFUSE("timer.randomized_delay", "infinity", "5", "10%");
+    assert_true(take("timer.when_running", "queue", &m) && m.timer.when_running == WHEN_RUNNING_QUEUE);
+    REFUSE("timer.when_running", "wait", "restart", "yes");
+    const Key *k = key_find_dotted("timer.on_calendar");
+    const ValueContext x = {.module = "web", .nss = nss};
+    Error e = {0};
+    value_parse(k, "*-2-30", &x, &m, &e);
+    assert_string_equal(e.msg, "'*-2-30' never comes (daily, Mon..Fri 8:00, *-*-1 02:30 Europe/Berlin)");
+    value_parse(k, "*:*/5", &x, &m, &e);
+    assert_string_equal(e.msg, "a repeated * at '*/5' (0/5: from 0 on every 5)");
+}
+
 static void test_accounts(void **state)
 {
     (void)state;
@@ -545,6 +574,7 @@ int main(void)
         cmocka_unit_test(test_exit_sets),
         cmocka_unit_test(test_ready),
         cmocka_unit_test(test_ports_and_cpus),
+        cmocka_unit_test(test_calendars),
         cmocka_unit_test(test_accounts),
         cmocka_unit_test(test_capabilities),
         cmocka_unit_test(test_paths_and_names),
