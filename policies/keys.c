@@ -129,7 +129,7 @@ const Key keys[] = {
 
     M("timer", "on_calendar", timer.on_calendar, CALENDAR, "", "Mon..Fri *-*-* 02:30; Sun 04:00", "the times of the wall clock at which the job is started"),
     M("timer", "every", timer.every, TIME, "", "15m", "how long after its last start the job is started again; not given: only by on_calendar", .min = 1000000, .max = INFINITE - 1),
-    M("timer", "persistent", timer.persistent, YES_NO, "no", "yes", "whether times of on_calendar that passed while the daemon was down are made up for, by one start"),
+    M("timer", "persistent", timer.persistent, YES_NO, "no", "yes", "whether what passed while the daemon was down is made up for, by one start"),
     M("timer", "randomized_delay", timer.randomized_delay, TIME, "0s", "5m", "each start is put off by a time between nothing and this, by chance", .max = INFINITE - 1),
     M("timer", "when_running", timer.when_running, CHOICE, "skip", "queue", "what a time means that comes while the job still runs: nothing (skip), or one more run as soon as it has ended (queue)", NAMES(when_running_names)),
 };

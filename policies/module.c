@@ -159,7 +159,6 @@ static void check_timer(Builder *b)
 {
     static const char *const times[] = {"timer.on_calendar", "timer.every"};
     const ModulePolicy *m = b->m;
-    const Raw *persistent = &b->raws[key_index("timer.persistent")];
     if (is_bad(b, times[0]) || is_bad(b, times[1]))
         return;
     if (!m->timer.on_calendar && m->timer.every == 0) {
@@ -171,9 +170,6 @@ static void check_timer(Builder *b)
     if (m->remain_after_exit)
         complain_at(b, (const char *const[]){"module.remain_after_exit"}, 1,
                     "what stays done is not started by [timer] again (no)");
-    if (m->timer.persistent && !m->timer.on_calendar && persistent->layer >= LAYER_FILE)
-        complain_at(b, (const char *const[]){"timer.persistent"}, 1,
-                    "only times of the wall clock can be made up for (on_calendar)");
 }
 
 static void check_together(Builder *b)

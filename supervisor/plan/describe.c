@@ -5,14 +5,16 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "policies/calendar.h"
 #include "supervisor/plan/recovery.h"
+#include "supervisor/plan/timer.h"
 
 /* n bools: who starts without being asked for. */
 static bool *starters(const Graph *g)
 {
     bool *set = new0_array(bool, g->n);
     for (size_t i = 0; i < g->n; i++)
-        if (!set[i] && g->policy->modules[i]->start == START_AUTO)
+        if (!set[i] && module_starts(g->policy->modules[i]))
             graph_closure_up(g, i, set);
     return set;
 }
@@ -85,6 +87,16 @@ static json_t *limits_json(const Limits *l)
     return o;
 }
 
+static json_t *timer_json(const TimerPolicy *p)
+{
+    if (!timer_is_set(p))
+        return json_null();
+    _cleanup_(freep) char *calendar = p->on_calendar ? calendar_format(p->on_calendar) : NULL;
+    return json_pack("{s:o, s:o, s:b, s:o}", "on_calendar", calendar ? json_string(calendar) : json_null(),
+                     "every_usec", timer_has_interval(p) ? number(p->every) : json_null(), "persistent", p->persistent,
+                     "randomized_delay_usec", number(p->randomized_delay));
+}
+
 static json_t *module_json(const Graph *g, size_t i, bool starts)
 {
     const ModulePolicy *m = g->policy->modules[i];
@@ -99,6 +111,8 @@ static json_t *module_json(const Graph *g, size_t i, bool starts)
     json_object_set_new(o, "part_of", names_json(g, &node->part_of));
     json_object_set_new(o, "required", json_boolean(m->required));
     json_object_set_new(o, "start", json_string(start_mode_names[m->start]));
+    json_object_set_new(o, "type", json_string(module_type_names[m->type]));
+    json_object_set_new(o, "timer", timer_json(&m->timer));
     json_object_set_new(o, "start_timeout_usec", number(m->start_timeout));
     json_object_set_new(o, "stop_timeout_usec", number(m->stop_timeout));
     json_object_set_new(o, "restart", restart_json(&m->recovery));
@@ -261,16 +275,37 @@ static void add_drain(StrBuf *b, const Work *w)
     strbuf_adds(b, ", then ");
 }
 
+static void add_timer(StrBuf *b, const ModulePolicy *m)
+{
+    const TimerPolicy *p = &m->timer;
+    if (!timer_is_set(p))
+        return;
+    _cleanup_(freep) char *calendar = p->on_calendar ? calendar_format(p->on_calendar) : NULL;
+    strbuf_addf(b, "  %-9s%s%s", "timer", calendar ? calendar : "", calendar && timer_has_interval(p) ? ", " : "");
+    if (timer_has_interval(p)) {
+        strbuf_adds(b, "every ");
+        add_usec(b, p->every);
+    }
+    if (p->randomized_delay > 0) {
+        strbuf_adds(b, ", by chance up to ");
+        add_usec(b, p->randomized_delay);
+        strbuf_adds(b, " later");
+    }
+    strbuf_adds(b, p->persistent ? "; what is missed is caught up\n" : "\n");
+}
+
 static void add_module(StrBuf *b, const Graph *g, size_t i)
 {
     const ModulePolicy *m = g->policy->modules[i];
-    strbuf_addf(b, "\n%s (%s, %s)", m->name, start_mode_names[m->start], m->required ? "required" : "optional");
+    strbuf_addf(b, "\n%s (%s%s, %s)", m->name, start_mode_names[m->start], m->type == TYPE_ONESHOT ? ", oneshot" : "",
+                m->required ? "required" : "optional");
     strbuf_addf(b, "%s%s\n", m->description ? ": " : "", m->description ? m->description : "");
     add_names(b, g, &g->nodes[i].requires, "requires");
     add_names(b, g, &g->nodes[i].wants, "wants");
     add_names(b, g, &g->nodes[i].after, "after");
     add_names(b, g, &g->nodes[i].part_of, "part of");
-    strbuf_addf(b, "  %-9sready within ", "start");
+    add_timer(b, m);
+    strbuf_addf(b, "  %-9s%s within ", "start", m->type == TYPE_ONESHOT ? "over" : "ready");
     add_usec(b, m->start_timeout);
     strbuf_addc(b, '\n');
     add_restart(b, &m->recovery);
@@ -311,6 +346,18 @@ static void add_waves(StrBuf *b, const Graph *g, const bool *starts, bool revers
     }
 }
 
+/* Who does not start with the daemon, but by a timer, or not even that. */
+static void add_others(StrBuf *b, const Graph *g, const bool *starts, bool timed, const char *title)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        const ModulePolicy *m = g->policy->modules[i];
+        if (starts[i] || timed != (m->start == START_AUTO))
+            continue;
+        strbuf_addf(b, "%s      %s\n", title, m->name);
+        title = "";
+    }
+}
+
 char *plan_text(const Graph *g)
 {
     StrBuf b = STRBUF_NULL;
@@ -326,12 +373,8 @@ char *plan_text(const Graph *g)
         strbuf_adds(&b, "stop order\n");
         add_waves(&b, g, starts, true);
     }
-    if (n_starts < g->n) {
-        strbuf_adds(&b, "not started unless asked for\n");
-        for (size_t i = 0; i < g->n; i++)
-            if (!starts[i])
-                strbuf_addf(&b, "      %s\n", g->policy->modules[i]->name);
-    }
+    add_others(&b, g, starts, true, "started by their timers\n");
+    add_others(&b, g, starts, false, "not started unless asked for\n");
     for (size_t k = 0; k < g->n; k++)
         add_module(&b, g, g->order[k]);
     return strbuf_take(&b);

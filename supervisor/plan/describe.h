@@ -1,6 +1,6 @@
 /* What `bulkhead plan` and `bulkhead graph` show of a checked graph. Pure: no daemon is asked, no host is looked at.
  *
- * A module "starts" when it is start = auto or something that starts requires or wants it. */
+ * A module "starts" when it is start = auto and has no timer, or something that starts requires or wants it. */
 #pragma once
 
 #include <jansson.h>
@@ -10,6 +10,7 @@
 /* A new reference: {"waves": [[name…]…] (those that start; wave w of Graph.wave at index w, so one may be empty),
  *   "modules": [{"name", "wave", "starts": bool, "requires": [], "wants": [], "after": [], "part_of": [],
  *     "required": bool, "start": "auto|manual", "start_timeout_usec", "stop_timeout_usec",
+ *     "type": "simple|oneshot", "timer": {"on_calendar", "every_usec", "persistent", "randomized_delay_usec"} or null,
  *     "restart": {"when": "no|on-failure|always", "schedule_usec": [delay before each attempt, without jitter],
  *                 "max_attempts" (0 = no limit)},
  *     "drain": {"soft_usec", "hard_usec"} or null where nothing is tracked,

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "policies/calendar.h"
 #include "supervisor/plan/describe.h"
 
 #define S USEC_PER_SEC
@@ -60,7 +61,8 @@ static void as_json(void **state)
         "\"requires\":[\"db\",\"tool\"]"
         ","
         "\"restart\":{\"max_attempts\":0,\"schedule_usec\":[],\"when\":\"no\"},\"start\":\"auto\","
-        "\"start_timeout_usec\":60000000,\"starts\":true,\"stop_timeout_usec\":30000000,\"wants\":[\"cache\"],\"wave\":"
+        "\"start_timeout_usec\":60000000,\"starts\":true,\"stop_timeout_usec\":30000000,\"timer\":null,\"type\":"
+        "\"simple\",\"wants\":[\"cache\"],\"wave\":"
         "2}",
         "{\"after\":[],\"drain\":null,"
         "\"limits\":{\"cpu_max\":null,\"cpu_weight\":null,\"cpus\":null,\"memory_high\":null,\"memory_max\":null,"
@@ -68,13 +70,13 @@ static void as_json(void **state)
         "[],"
         "\"restart\":{\"max_attempts\":0,\"schedule_usec\":[0,1000000,2000000,4000000],\"when\":\"always\"},"
         "\"start\":\"auto\",\"start_timeout_usec\":60000000,\"starts\":true,\"stop_timeout_usec\":30000000,"
-        "\"wants\":[\"db\"],\"wave\":1}",
+        "\"timer\":null,\"type\":\"simple\",\"wants\":[\"db\"],\"wave\":1}",
         "{\"after\":[],\"drain\":null,"
         "\"limits\":{\"cpu_max\":150,\"cpu_weight\":200,\"cpus\":\"0-1\",\"memory_high\":null,\"memory_max\":67108864,"
         "\"memory_swap_max\":0,\"pids_max\":64},\"name\":\"db\",\"part_of\":[],\"required\":true,\"requires\":[],"
         "\"restart\":{\"max_attempts\":4,\"schedule_usec\":[0,10000000,20000000,30000000],\"when\":\"on-failure\"},"
         "\"start\":\"auto\",\"start_timeout_usec\":60000000,\"starts\":true,\"stop_timeout_usec\":30000000,"
-        "\"wants\":[],\"wave\":0}",
+        "\"timer\":null,\"type\":\"simple\",\"wants\":[],\"wave\":0}",
     };
     for (size_t i = 0; i < ELEMENTS(expected); i++) {
         _cleanup_(freep) char *text = json_dumps(json_array_get(modules, i), JSON_COMPACT | JSON_SORT_KEYS);
@@ -218,6 +220,54 @@ static void as_text(void **state)
     assert_string_equal(text, head);
 }
 
+/* A timed job starts when it is required, else by its timer; a manual one by nothing. */
+static void jobs_and_timers(void **state)
+{
+    (void)state;
+    _cleanup_world_ World w = {0};
+    _cleanup_(calendar_freep) Calendar *daily = NULL;
+    assert_int_equal(calendar_parse("daily", &daily, NULL), 0);
+    world_add(&w, "app", "needed", NULL, NULL);
+    ModulePolicy *m = world_add(&w, "needed", NULL, NULL, NULL);
+    m->type = TYPE_ONESHOT;
+    m->timer = (TimerPolicy){.every = 3600 * S};
+    m = world_add(&w, "nightly", NULL, NULL, NULL);
+    m->type = TYPE_ONESHOT;
+    m->start_timeout = USEC_INFINITY;
+    m->timer = (TimerPolicy){.on_calendar = daily, .every = 90 * S, .persistent = true, .randomized_delay = 60 * S};
+    m = world_add(&w, "by-hand", NULL, NULL, NULL);
+    m->start = START_MANUAL;
+    m->timer = (TimerPolicy){.on_calendar = daily, .every = USEC_INFINITY};
+    _cleanup_(graph_freep) Graph *g = world_graph(&w);
+    _cleanup_(freep) char *text = plan_text(g);
+    static const char *const parts[] = {
+        "start order\n   1  needed\n   2  app\nstop order\n   1  app\n   2  needed\n"
+        "started by their timers\n      nightly\nnot started unless asked for\n      by-hand\n",
+        "\nneeded (auto, oneshot, optional)\n  timer    every 1h 0m\n  start    over within 1m 0s\n",
+        "\nnightly (auto, oneshot, optional)\n  timer    *-*-* 00:00:00, every 1m 30s, by chance up to 1m 0s later; "
+        "what is "
+        "missed is caught up\n  start    over within infinity\n",
+        "\nby-hand (manual, optional)\n  timer    *-*-* 00:00:00\n  start    ready within 1m 0s\n",
+    };
+    for (size_t i = 0; i < ELEMENTS(parts); i++)
+        if (!strstr(text, parts[i]))
+            fail_msg("%s\nis not in\n%s", parts[i], text);
+    json_t *plan = plan_describe(g), *modules = json_object_get(plan, "modules");
+    static const char *const timers[] = {
+        "null",
+        "{\"every_usec\":null,\"on_calendar\":\"*-*-* 00:00:00\",\"persistent\":false,\"randomized_delay_usec\":0}",
+        "{\"every_usec\":3600000000,\"on_calendar\":null,\"persistent\":false,\"randomized_delay_usec\":0}",
+        "{\"every_usec\":90000000,\"on_calendar\":\"*-*-* 00:00:00\",\"persistent\":true,"
+        "\"randomized_delay_usec\":60000000}",
+    };
+    for (size_t i = 0; i < ELEMENTS(timers); i++) {
+        _cleanup_(freep) char *timer = json_dumps(json_object_get(json_array_get(modules, i), "timer"),
+                                                  JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+        assert_string_equal(timer, timers[i]);
+    }
+    json_decref(plan);
+}
+
 /* The "stop" line of a module that drains within these limits. */
 static void assert_stop_line(uint64_t soft, uint64_t hard, const char *expected)
 {
@@ -257,9 +307,9 @@ static void of_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_json),      cmocka_unit_test(schedules), cmocka_unit_test(as_dot),
-        cmocka_unit_test(dot_reads_it), cmocka_unit_test(as_text),   cmocka_unit_test(drain_in_words),
-        cmocka_unit_test(of_nothing),
+        cmocka_unit_test(as_json),      cmocka_unit_test(schedules),       cmocka_unit_test(as_dot),
+        cmocka_unit_test(dot_reads_it), cmocka_unit_test(as_text),         cmocka_unit_test(drain_in_words),
+        cmocka_unit_test(of_nothing),   cmocka_unit_test(jobs_and_timers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
