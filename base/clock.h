@@ -1,4 +1,4 @@
-/* Time in microseconds. Monotonic for every decision, real time only to show. */
+/* Time in microseconds. Monotonic for every decision, real time to show and for calendars. */
 #pragma once
 
 #include <stdint.h>
@@ -20,10 +20,10 @@ static inline uint64_t now_monotonic(void)
     return clock_usec(CLOCK_MONOTONIC);
 }
 
-static inline uint64_t now_realtime(void)
-{
-    return clock_usec(CLOCK_REALTIME);
-}
+uint64_t now_realtime(void);
+/* For tests: now_realtime() is that far ahead of the kernel's clock from now on. */
+void clock_set_offset(int64_t usec);
+int64_t clock_offset(void);
 
 /* a + b, where infinity stays infinity. */
 static inline uint64_t usec_add(uint64_t a, uint64_t b)

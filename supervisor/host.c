@@ -23,6 +23,7 @@
 #include "supervisor/run/start.h"
 #include "supervisor/stop/leftovers.h"
 #include "supervisor/stop/teardown.h"
+#include "supervisor/timers.h"
 
 /* --- problem, events --- */
 
@@ -176,6 +177,7 @@ static void begin_start_up(Host *h)
         (void)sd_event_add_time_relative(h->ctx.event, &h->startup_timer, CLOCK_MONOTONIC, limit, 0, on_startup_timeout,
                                          h);
     jobs_start_all(h);
+    timers_arm_all(h);
 }
 
 /* --- leftovers --- */
@@ -245,6 +247,7 @@ void host_shutdown(Host *h, const char *why)
         service_busy(&h->service, usec_add(bound_shutdown(h->graph), BOUND_LEEWAY_USEC),
                      "STOPPING=1\nSTATUS=Stopping: taking all modules down");
     }
+    timers_disarm_all(h);
     jobs_stop_all(h);
 }
 
@@ -371,6 +374,7 @@ static void close_module(Host *h, Module *m)
 {
     generation_free(m->generation);
     sd_event_source_disable_unref(m->restart_timer);
+    timers_forget(m);
     if (m->group) {
         Error e = {0};
         if (h->ctx.kernel)
@@ -401,6 +405,7 @@ Host *host_free(Host *h)
                                   h->sighup, h->startup_timer, h->delay_timer, h->orphans};
     for (size_t i = 0; i < ELEMENTS(sources); i++)
         sd_event_source_disable_unref(sources[i]);
+    timers_close(h);
     h->ctx.kernel = kernel_close(h->ctx.kernel);
     if (h->orphans)
         box_end_orphans(&h->ctx);

@@ -27,7 +27,10 @@ typedef struct HostOptions {
     const char *config_dir;
     const Features *features;          /* what is known already: system calls, and what is forced to be absent */
     const char *btf_path, *bpffs_path; /* where to look for BTF and bpffs; NULL = the kernel's own places */
+    const char *clock_offset_file;     /* see wallclock.h; NULL = the kernel's clock as it is */
 } HostOptions;
+
+typedef struct Timers Timers; /* timers.c */
 
 typedef enum WaitFor { WAIT_UP, WAIT_DOWN, WAIT_RESTART } WaitFor;
 
@@ -57,6 +60,7 @@ typedef struct Host {
     Service service; /* what supervises us */
     Control *control;
     Journal *journal;
+    Timers *timers; /* NULL: no module has one */
     Waiter *waiters;
     size_t n_waiters;
     ControlReply **shutdown_replies; /* who waits for the end of all */

@@ -5,8 +5,10 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "supervisor/plan/timer.h"
 #include "supervisor/pump.h"
 #include "supervisor/stop/teardown.h"
+#include "supervisor/timers.h"
 #include "supervisor/waiters.h"
 
 static void cancel_restart(Module *m)
@@ -34,13 +36,8 @@ static void want_up(Host *h, size_t i, bool needed)
         h->status[i] = NODE_WAITING;
 }
 
-void jobs_start(Host *h, size_t i, ControlReply *reply)
+void jobs_run(Host *h, size_t i)
 {
-    if (h->status[i] == NODE_READY && !h->stopping[i]) {
-        if (reply)
-            control_reply_done(reply);
-        return;
-    }
     _cleanup_(freep) bool *set = new0_array(bool, h->n_modules);
     graph_closure_up(h->graph, i, set);
     for (size_t k = 0; k < h->n_modules; k++)
@@ -48,8 +45,21 @@ void jobs_start(Host *h, size_t i, ControlReply *reply)
             want_up(h, k, k != i);
     if (h->stopping[i])
         h->modules[i]->want_restart = true;
-    waiters_add(h, h->modules[i], WAIT_UP, reply);
     pump_wake(h);
+}
+
+void jobs_start(Host *h, size_t i, ControlReply *reply)
+{
+    Module *m = h->modules[i];
+    bool up = h->status[i] == NODE_READY && !h->stopping[i];
+    timers_arm(h, m, !up);
+    if (up) {
+        if (reply)
+            control_reply_done(reply);
+        return;
+    }
+    jobs_run(h, i);
+    waiters_add(h, m, WAIT_UP, reply);
 }
 
 void jobs_start_all(Host *h)
@@ -57,7 +67,7 @@ void jobs_start_all(Host *h)
     h->starting = true;
     _cleanup_(freep) bool *set = new0_array(bool, h->n_modules);
     for (size_t i = 0; i < h->n_modules; i++)
-        if (h->policy->modules[i]->start == START_AUTO)
+        if (module_starts(h->policy->modules[i]))
             graph_closure_up(h->graph, i, set);
     for (size_t i = 0; i < h->n_modules; i++)
         if (set[i])
@@ -109,9 +119,13 @@ void jobs_stop(Host *h, size_t i, bool cascade, ControlReply *reply)
             control_reply_fail(reply, CONTROL_ERROR_REFUSED, text);
         return;
     }
-    for (size_t k = 0; k < h->n_modules; k++)
-        if (set[k] && (k == i || is_up(h, k) || h->status[k] == NODE_WAITING))
+    for (size_t k = 0; k < h->n_modules; k++) {
+        if (!set[k])
+            continue;
+        timers_disarm(h, h->modules[k]); /* or it would have all of them started again */
+        if (k == i || is_up(h, k) || h->status[k] == NODE_WAITING)
             want_down(h, k);
+    }
     if (!h->modules[i]->generation) {
         if (reply)
             control_reply_done(reply);
@@ -138,6 +152,7 @@ void jobs_restart(Host *h, size_t i, bool cascade, ControlReply *reply)
         h->modules[k]->want_up = h->modules[k]->want_restart = true;
         h->modules[k]->history = (RecoveryHistory){0};
     }
+    timers_arm(h, h->modules[i], true);
     waiters_add(h, h->modules[i], WAIT_RESTART, reply);
     pump_wake(h);
 }

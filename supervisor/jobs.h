@@ -8,6 +8,8 @@
 void jobs_start_all(Host *h);
 /* Wants `i` and what it needs up; *reply (may be NULL) is answered when it is ready or has failed. */
 void jobs_start(Host *h, size_t i, ControlReply *reply);
+/* The same for a timer that has elapsed, and nobody waits. */
+void jobs_run(Host *h, size_t i);
 /* Wants `i` down; running dependents make it a refusal unless `cascade`. */
 void jobs_stop(Host *h, size_t i, bool cascade, ControlReply *reply);
 void jobs_restart(Host *h, size_t i, bool cascade, ControlReply *reply);

@@ -18,6 +18,7 @@
 #include "supervisor/run/box.h"
 #include "supervisor/run/start.h"
 #include "supervisor/run/view.h"
+#include "supervisor/timers.h"
 
 static int complain(const Complaints *c)
 {
@@ -273,7 +274,7 @@ int open_host(Host *h)
     code = check_limits(h);
     if (code)
         return code;
-    if (open_kernel_parts(h, &e) < 0 || host_watch_kernel(h, &e) < 0 || open_face(h, &e) < 0)
+    if (open_kernel_parts(h, &e) < 0 || host_watch_kernel(h, &e) < 0 || timers_open(h, &e) < 0 || open_face(h, &e) < 0)
         return fail(&e);
     features_log(&h->features);
     return 0;

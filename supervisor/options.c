@@ -25,6 +25,7 @@ const DaemonOption daemon_options[] = {
     OPTION("journal", journal, NULL, NULL), /* what a holder becomes has no standard error */
     OPTION("btf", host.btf_path, "FILE", NULL), /* a kernel without BTF */
     OPTION("bpffs", host.bpffs_path, "DIR", NULL), /* a host without bpffs */
+    OPTION("clock-offset-file", host.clock_offset_file, "FILE", NULL), /* a clock that is set */
     OPTION("without", without, "FEATURE,…", NULL), /* a kernel without them */
 };
 /* clang-format on */

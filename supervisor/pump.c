@@ -11,8 +11,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "supervisor/jobs.h"
 #include "supervisor/run/start.h"
 #include "supervisor/stop/teardown.h"
+#include "supervisor/timers.h"
 #include "supervisor/waiters.h"
 #include "supervisor/watch/exits.h"
 
@@ -231,7 +233,6 @@ static void job_done(Host *h, Module *m)
     h->status[m->index] = NODE_DONE;
     m->want_up = false;
     m->history = (RecoveryHistory){0};
-    log_info("module=%s event=done", module_name(m));
     run_event(&h->ctx, m, m->last_generation, "done", NULL, NULL);
     waiters_answer(h, m, WAIT_UP, NULL);
     waiters_answer(h, m, WAIT_RESTART, NULL);
@@ -262,6 +263,8 @@ static void generation_ended(Host *h, size_t i)
     }
     m->want_restart = false;
     waiters_answer(h, m, WAIT_DOWN, NULL);
+    if (h->status[i] != NODE_WAITING && timers_take_queued(m))
+        jobs_run(h, i);
 }
 
 /* --- the pump --- */
@@ -325,6 +328,7 @@ static bool try_start(Host *h, size_t i)
     }
     if (!may_begin_another(h))
         return false;
+    timers_run_begins(h, m);
     h->status[i] = NODE_STARTING;
     generation_start(m);
     uint64_t delay = h->policy->supervisor.start_delay;

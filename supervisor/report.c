@@ -12,6 +12,7 @@
 #include "supervisor/plan/describe.h"
 #include "supervisor/run/output.h"
 #include "supervisor/stop/teardown.h"
+#include "supervisor/timers.h"
 #include "supervisor/waiters.h"
 #include "supervisor/waits.h"
 #include "supervisor/watch/exits.h"
@@ -114,7 +115,7 @@ static json_t *module_json(const Host *h, const Module *m)
                   m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid",
                   pid ? json_integer(pid) : json_null(), "cgroup", text(g ? box_cgroup_path(g->leaf) : NULL),
                   "restarts", (json_int_t)m->restarts, "next_start_usec",
-                  m->next_start ? json_integer((json_int_t)m->next_start) : json_null(), "work", work_json(m));
+                  number(m->next_start ? m->next_start : timers_next(m)), "work", work_json(m));
     json_object_set_new(o, "cpu",
                         json_pack("{s:o,s:o,s:o}", "usage_usec", number(s.cpu_usage_usec), "max", number(l->cpu_max),
                                   "throttled_usec", number(s.cpu_throttled_usec)));
@@ -126,6 +127,7 @@ static json_t *module_json(const Host *h, const Module *m)
                         json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(l->pids_max)));
     json_object_set_new(o, "hook", waits_hook(m));
     json_object_set_new(o, "last_exit", last_exit_json(m->last_exit));
+    json_object_set_new(o, "timer", timers_json(m));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
     return o;
 }
@@ -223,6 +225,7 @@ static json_t *explain(void *host, const char *name)
                           m->want_up ? "up" : "down", "phase", text(phase < PHASE_N ? phase_names[phase] : NULL),
                           "waits_for", waits_for(h, m), "in_flight", number(in_flight));
     json_object_set_new(o, "type", json_string(module_type_names[m->policy->type]));
+    json_object_set_new(o, "timer", timers_json(m));
     json_object_set_new(o, "done", json_boolean(h->status[i] == NODE_DONE));
     json_object_set_new(o, "waits_for_detail", waits_for_detail(h, m));
     json_object_set_new(o, "hook", waits_hook(m));

@@ -17,6 +17,16 @@ const Verb verbs[] = {
      "  bulkhead status web\n"
      "  bulkhead status --json | jq '.modules[] | select(.state != \"running\") | .name'\n",
      verb_status},
+    {"timers", "[MODULE...]", 0, MANY, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true,
+     "when timed modules run next, and ran last",
+     "The soonest first. A timer that was stopped (`bulkhead stop`) runs nothing until its module is started, or the\n"
+     "daemon is. SKIPPED counts what would have been a second run of a module that still ran.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead timers\n"
+     "  bulkhead timers 'backup-*'\n"
+     "  bulkhead timers --json | jq -r '.[] | select(.last_exit.code != 0) | .module'\n",
+     verb_timers},
     {"start", "MODULE...", 1, MANY, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
      "start modules, and first what they require",
      "Waits until each is ready. A module that recovery has given up gets a fresh set of attempts.\n"

@@ -29,6 +29,7 @@ typedef struct LastExit {
     uint64_t generation;
 } LastExit;
 
+typedef struct JobTimer JobTimer; /* when it runs by itself: supervisor/timers.c */
 typedef struct Launch Launch;     /* a start under way: run/start.c */
 typedef struct Hook Hook;         /* a helper command under way: run/hook.c */
 typedef struct Notify Notify;     /* the notify socket: run/notify.c */
@@ -74,6 +75,7 @@ struct Module {
     sd_event_source *restart_timer;
     uint64_t next_start; /* wall clock µs of the next start, 0 = none */
     RecoveryHistory history;
+    JobTimer *timer; /* NULL: it has none */
     bool gave_up;
     uint64_t restarts;
     uint64_t since; /* wall clock µs of the last change of state */
