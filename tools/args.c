@@ -16,7 +16,7 @@ const Option options[OPTION_N] = {
     [OPTION_CASCADE] = {"cascade", 0, NULL, "stop first what requires it"},
     [OPTION_SIGNAL] = {"signal", 's', "SIGNAL", "signal to send (default: TERM)"},
     [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on with what is new"},
-    [OPTION_LINES] = {"lines", 'n', "N", "only the last N"},
+    [OPTION_LINES] = {"lines", 'n', "N", "only the last N; of calendar: the next N"},
     [OPTION_SVG] = {"svg", 0, "FILE", "draw it into FILE (- = standard output); needs graphviz"},
     [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more: the phases of a stop"},
     [OPTION_HOST] = {"host", 0, NULL, "look at the kernel and the host instead of a configuration"},
@@ -25,6 +25,7 @@ const Option options[OPTION_N] = {
     [OPTION_STDOUT] = {"stdout", 0, NULL, "print it, and write nothing"},
     [OPTION_FORCE] = {"force", 0, NULL, "replace the file if it is there"},
     [OPTION_ALL] = {"all", 'a', NULL, "also what nobody said, and what does not hold"},
+    [OPTION_BASE_TIME] = {"base-time", 0, "TIME", "what comes after TIME, not after now ('2026-12-24 18:00')"},
     [OPTION_HELP] = {"help", 'h', NULL, "print help, of a verb when one is given"},
     [OPTION_VERSION] = {"version", 0, NULL, "print the version"},
 };
@@ -168,6 +169,9 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
         break;
     case OPTION_ALL:
         a->all = true;
+        break;
+    case OPTION_BASE_TIME:
+        a->base_time = value;
         break;
     case OPTION_HELP:
         a->help = true;

@@ -25,7 +25,7 @@ bool complete_what(const char *name, CompleteWhat *ret)
     } known[] = {
         {"MODULE", COMPLETE_MODULES}, {"NAME", COMPLETE_INSTANCES}, {"DIR", COMPLETE_DIRECTORIES},
         {"SIGNAL", COMPLETE_SIGNALS}, {"FILE", COMPLETE_FILES},     {"TIME", COMPLETE_NOTHING},
-        {"N", COMPLETE_NOTHING},      {"USER", COMPLETE_NOTHING},
+        {"N", COMPLETE_NOTHING},      {"USER", COMPLETE_NOTHING},   {"EXPRESSION", COMPLETE_NOTHING},
     };
     for (size_t i = 0; i < ELEMENTS(known); i++)
         if (str_equal(known[i].name, name)) {

@@ -39,6 +39,7 @@ typedef enum OptionId {
     OPTION_STDOUT,
     OPTION_FORCE,
     OPTION_ALL,
+    OPTION_BASE_TIME,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_N
@@ -67,6 +68,7 @@ typedef struct Args {
     int signal;       /* 0 = not given */
     uint64_t lines;   /* UINT64_MAX = not given */
     const char *svg;
+    const char *base_time;     /* NULL = not given */
     const char *user, *output; /* NULL = not given */
     bool to_stdout, force;
     char **words; /* what is left: names, a directory; the vector is owned, the strings are not */
@@ -124,5 +126,6 @@ ToolStatus verb_cat(const Args *a);
 ToolStatus verb_plan(const Args *a);
 ToolStatus verb_graph(const Args *a);
 ToolStatus verb_explain(const Args *a);
+ToolStatus verb_calendar(const Args *a);
 ToolStatus verb_purge(const Args *a);
 ToolStatus verb_init(const Args *a);

@@ -172,6 +172,19 @@ const Verb verbs[] = {
      "  bulkhead init web --user www-data -- python3 -m http.server 8080\n"
      "  bulkhead init --stdout -- redis-server /etc/redis/redis.conf\n",
      verb_init},
+    {"calendar", "EXPRESSION...", 1, MANY, BIT(OPTION_JSON) | BIT(OPTION_LINES) | BIT(OPTION_BASE_TIME), true,
+     "what calendar expressions mean, and when they come next",
+     "As in on_calendar of a module's [timer] and in systemd timers; bulkhead.ini(5) has the syntax. Prints each in "
+     "its\n"
+     "normal form and the next five times at which it comes, in the local time zone. Needs no daemon. Exit status 1\n"
+     "when one is wrong.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead calendar 'Mon..Fri 8:00'\n"
+     "  bulkhead calendar -n 20 hourly '*-*~1 23:00 Europe/Berlin'\n"
+     "  bulkhead calendar --base-time '2027-03-27 12:00' '02:30 Europe/Berlin'\n"
+     "  bulkhead calendar --json daily | jq '.[].next_usec[0]'\n",
+     verb_calendar},
     {"shutdown", "", 0, 0, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
      "stop all modules in order, then the daemon (root)",
      "Dependents before what they depend on, each in phases. Waits until the daemon has ended.\n"

@@ -32,6 +32,8 @@ char *view_explain(const json_t *explain, const View *v);
 char *view_event(const json_t *event);
 /* What a progress line says of an event: "web: drain, 3 in flight, at most 26s more"; NULL when it is not worth one. */
 char *view_progress(const json_t *event);
+/* `bulkhead calendar`, of an array of {"expression","normalised","next_usec":[],"ends"}; times in the local zone. */
+char *view_calendar(const json_t *all, const View *v);
 /* `bulkhead check --host`: the table of features, what is absent at length, whether it suffices. */
 char *view_host(const json_t *table, const View *v);
 /* Whether all is there that a daemon needs. */

@@ -56,6 +56,8 @@ static void test_what_is_asked_for(void **state)
         {"stop -- ", COMPLETE_MODULES, "stop", "default", 0},
         {"stop -- --", COMPLETE_MODULES, "stop", "default", 0},
         {"stop -v", COMPLETE_NOTHING, "stop", "default", 0},
+        {"calendar ", COMPLETE_NOTHING, "calendar", "default", 0},
+        {"calendar --base-time ", COMPLETE_NOTHING, "calendar", "default", 0},
         {"init ", COMPLETE_NOTHING, "init", "default", 0},
         {"init web --", COMPLETE_OPTIONS, "init", "default", 0},
         {"init -u ", COMPLETE_NOTHING, "init", "default", 0},

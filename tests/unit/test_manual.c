@@ -196,7 +196,7 @@ static bool is_key(const char *name)
 /* Words that are printed like keys and are something else: a system call, or a name in the JSON. */
 static void is_known_word(const char *word, void *userdata)
 {
-    static const char *const json[] = {"time_usec", "next_start_usec"};
+    static const char *const json[] = {"time_usec", "next_start_usec", "next_usec"};
     bool known = is_key(word) || seccomp_nr(word) != -ENOENT;
     for (size_t i = 0; i < ELEMENTS(json); i++)
         known |= strcmp(word, json[i]) == 0;
