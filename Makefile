@@ -33,7 +33,7 @@ say = $(if $(V),,@printf "  %-5s %s\n" $(1) $(2))
 
 ROOMS := base policies cgroups bpf supervisor/plan supervisor/run supervisor/watch supervisor/stop supervisor/control supervisor
 LIB_SRC := $(filter-out supervisor/main.c %.bpf.c,$(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
-TOOL_SRC := $(wildcard tools/*.c)
+TOOL_SRC := $(wildcard tools/*.c tools/import/*.c)
 TOOL_LIB_SRC := $(filter-out tools/main.c,$(TOOL_SRC))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 HELPER_SRC := $(wildcard tests/helpers/*.c)

@@ -129,3 +129,4 @@ ToolStatus verb_explain(const Args *a);
 ToolStatus verb_calendar(const Args *a);
 ToolStatus verb_purge(const Args *a);
 ToolStatus verb_init(const Args *a);
+ToolStatus verb_import(const Args *a);

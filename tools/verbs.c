@@ -185,6 +185,24 @@ const Verb verbs[] = {
      "  bulkhead calendar --base-time '2027-03-27 12:00' '02:30 Europe/Berlin'\n"
      "  bulkhead calendar --json daily | jq '.[].next_usec[0]'\n",
      verb_calendar},
+    {"import", "FILE|DIR...", 1, MANY, BIT(OPTION_OUTPUT) | BIT(OPTION_FORCE) | BIT(OPTION_CONFIG) | BIT(OPTION_JSON),
+     false, "make module files of what another supervisor was told",
+     "Of systemd's NAME.service, with its drop-ins, its timer and the socket it asks for (or the name alone: it is "
+     "looked\n"
+     "for where systemd does); of the [program:x] in a supervisord.conf and what it includes; of service directories "
+     "of\n"
+     "runit, s6 and s6-rc. The files are printed, or written with --output. What was changed or is not carried over "
+     "is\n"
+     "told line by line on standard error, with what to do instead, and stands as a comment in the file. What others\n"
+     "wait for is kept if it is imported in the same call or exists in the configuration (--config). With --json the\n"
+     "account of all lines is printed instead of the files.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead import nginx.service\n"
+     "  bulkhead import --output /etc/bulkhead/modules.d postgresql@15-main.service redis-server.service\n"
+     "  bulkhead import --json /etc/supervisor/supervisord.conf | jq -r '.[] | select(.status == \"dropped\") | .why'\n"
+     "  bulkhead import /etc/sv/web >web.ini\n",
+     verb_import},
     {"shutdown", "", 0, 0, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
      "stop all modules in order, then the daemon (root)",
      "Dependents before what they depend on, each in phases. Waits until the daemon has ended.\n"
