@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -81,6 +83,28 @@ environment = REDIS=127.0.0.1:{d.ports[-1]}, QUEUE=jobs
 @drop_in
 def queue_worker(d):
     return worker(d).replace("QUEUE=jobs", "QUEUE=jobs, WORKER=%i")
+
+
+def nightly_py(d, verb):
+    program = shutil.copy(EXAMPLES / "nightly.py", d.scratch)
+    data = d.scratch / "nightly"
+    data.mkdir(exist_ok=True)
+    os.chmod(data, 0o777)
+    return f"""[module]
+exec = /usr/bin/python3 {program} {verb}
+state_directory =
+environment = STATE_DIRECTORY={data}, TODAY=2026-11-21
+"""
+
+
+@drop_in
+def migrate(d):
+    return nightly_py(d, "migrate")
+
+
+@drop_in
+def nightly(d):
+    return nightly_py(d, "report") + "[limits]\nnice =\n"
 
 
 @drop_in
@@ -269,6 +293,43 @@ def test_three_workers_on_a_queue(daemon):
     d.wait("queue-worker@2", lambda m: m["generation"] == 2 and m["state"] == "running")
     assert d.module("queue-worker@1")["generation"] == 1
     assert "queue-worker@1" in d.cli("stop", "redis", rc=1).err
+    d.stop()
+
+
+def shop(d):
+    return sqlite3.connect(d.scratch / "nightly/shop.db", timeout=PATIENCE)
+
+
+def test_a_nightly_job_and_its_migration(daemon):
+    d = take(daemon.make(), "migrate", "nightly").start()
+    d.wait("migrate", lambda m: m["state"] == "running" and m["pid"] is None)
+    assert d.log_of("migrate").count("is done") == 3 and not d.module("nightly")["generation"], "its time has not come"
+    with shop(d) as db:
+        db.executemany("INSERT INTO orders (day, cents) VALUES (?, ?)", [("2026-11-19", 250), ("2026-11-20", 100), ("2026-11-20", 50)])
+    [timer] = d.json("timers", "nightly")
+    at = time.localtime(timer["next_usec"] / 1e6)
+    assert 0 <= at.tm_hour * 60 + at.tm_min - 150 <= 10, "half past two, and ten minutes of chance"
+    d.cli("start", "nightly", rc=0)
+    assert d.log_of("nightly") == "2026-11-19: 1 orders, 2.50\n2026-11-20: 2 orders, 1.50\n2 days summed up\n"
+    assert d.module("migrate")["generation"] == 1, "once is enough"
+    d.cli("start", "nightly", rc=0)
+    assert d.log_of("nightly").endswith("\n0 days summed up\n") and d.module("nightly")["generation"] == 2
+    d.stop()
+
+
+def test_a_migration_that_fails_holds_the_job_back(daemon):
+    d = take(daemon.make(), "migrate", "nightly")
+    (d.scratch / "nightly/shop.db").write_text("this is no database, but it is long enough to be looked at " * 20)
+    d.start()
+    d.wait("migrate", "failed")
+    assert "file is not a database" in d.log_of("migrate")
+    assert "migrate" in d.cli("start", "nightly", rc=1).err
+    assert not d.module("nightly")["generation"]
+    # Somebody has looked.
+    (d.scratch / "nightly/shop.db").unlink()
+    d.cli("start", "migrate", rc=0)
+    d.cli("start", "nightly", rc=0)
+    assert d.log_of("nightly") == "0 days summed up\n"
     d.stop()
 
 
