@@ -142,27 +142,19 @@ static void check_type(Builder *b)
                     "a oneshot that is always restarted is never done (on-failure, no)");
 }
 
-/* Keys of [timer] that only say how; a shared file may say so to modules that have no timer. */
-static void check_timer_has_times(Builder *b)
-{
-    static const char *const how[] = {"timer.persistent", "timer.randomized_delay", "timer.when_running"};
-    for (size_t i = 0; i < ELEMENTS(how); i++) {
-        const Raw *raw = &b->raws[key_index(how[i])];
-        if (!raw->value || raw->layer < LAYER_FILE || is_bad(b, how[i]))
-            continue;
-        complain_at(b, &how[i], 1, "there is no time to start at (on_calendar or every)");
-        return;
-    }
-}
-
 static void check_timer(Builder *b)
 {
     static const char *const times[] = {"timer.on_calendar", "timer.every"};
+    static const char *const how[] = {"timer.persistent", "timer.randomized_delay", "timer.when_running"};
     const ModulePolicy *m = b->m;
+    const TimerPolicy *t = &m->timer;
     if (is_bad(b, times[0]) || is_bad(b, times[1]))
         return;
-    if (!m->timer.on_calendar && m->timer.every == 0) {
-        check_timer_has_times(b);
+    if (!t->on_calendar && t->every == 0) {
+        const bool said[] = {t->persistent, t->randomized_delay > 0, t->when_running != WHEN_RUNNING_SKIP};
+        for (size_t i = 0; i < ELEMENTS(how); i++)
+            if (said[i])
+                return complain_at(b, &how[i], 1, "there is no time to start at (on_calendar or every)");
         return;
     }
     if (m->type != TYPE_ONESHOT && !is_bad(b, "module.type"))
@@ -170,6 +162,8 @@ static void check_timer(Builder *b)
     if (m->remain_after_exit)
         complain_at(b, (const char *const[]){"module.remain_after_exit"}, 1,
                     "what stays done is not started by [timer] again (no)");
+    if (t->persistent && !t->on_calendar)
+        complain_at(b, how, 1, "only times of the wall clock can be made up for (on_calendar)");
 }
 
 static void check_together(Builder *b)
