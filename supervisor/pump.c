@@ -217,7 +217,8 @@ static void begin_teardown(Host *h, Generation *g)
     /* A start that failed half-way undoes just what it did. */
     if (g->lifecycle.state == LIFECYCLE_DELETING) {
         request.from = g->pid > 0 ? PHASE_PROCESS : PHASE_NETWORK;
-        request.skip = "it never was ready";
+        request.skip =
+            g->module->policy->type == TYPE_ONESHOT && g->executed ? "it was no service" : "it never was ready";
     } else if (!g->lifecycle.intentional) {
         request.skip = "it had ended by itself";
     } else if (!g->ready) {

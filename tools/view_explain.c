@@ -117,18 +117,20 @@ static void say_down(StrBuf *b, const json_t *x, const View *v)
 {
     const char *name = str_or(member_string(x, "module"), "?");
     uint64_t next = member_number(x, "next_start_usec");
+    const char *timed =
+        member_number(json_object_get(x, "timer"), "next_usec") == UINT64_MAX ? "" : "its timer elapses or ";
     if (next != UINT64_MAX) {
         add_span(b, "It will be started again in ", next > v->now ? next - v->now : 0, ".\n");
         say_attempts(b, x);
     } else if (json_is_true(json_object_get(x, "gave_up"))) {
         say_attempts(b, x);
-        strbuf_addf(b, "Recovery has given up: it stays down until `bulkhead start %s`.\n", name);
+        strbuf_addf(b, "Recovery has given up: it stays down until %s`bulkhead start %s`.\n", timed, name);
     } else if (json_array_size(json_object_get(x, "waits_for")) > 0) {
         add_waiting(b, x, "is to be started, and waits for");
     } else if (str_equal(member_string(x, "wants"), "up")) {
         strbuf_adds(b, "It is to be started.\n");
     } else if (str_equal(member_string(x, "state"), "failed")) {
-        strbuf_addf(b, "Its policy restarts it no more: it stays down until `bulkhead start %s`.\n", name);
+        strbuf_addf(b, "Its policy restarts it no more: it stays down until %s`bulkhead start %s`.\n", timed, name);
     } else if (is_job(x) && json_is_true(json_object_get(x, "done"))) {
         strbuf_addf(b, "It has done its work. `bulkhead start %s` runs it again.\n", name);
     } else if (json_is_object(json_object_get(x, "timer"))) {

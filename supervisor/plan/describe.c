@@ -194,7 +194,7 @@ static void add_names(StrBuf *b, const Graph *g, const Edges *e, const char *ver
     strbuf_addc(b, '\n');
 }
 
-static void add_restart(StrBuf *b, const Recovery *r)
+static void add_restart(StrBuf *b, const Recovery *r, bool job)
 {
     uint64_t delays[PLAN_SCHEDULE_MAX];
     bool more;
@@ -217,7 +217,7 @@ static void add_restart(StrBuf *b, const Recovery *r)
                         MIN2(r->max_attempts, more ? r->max_attempts : (uint64_t)n));
         else
             strbuf_adds(b, more ? "; never gives up" : "; gives up then");
-        if (r->reset_after != USEC_INFINITY) {
+        if (r->reset_after != USEC_INFINITY && !job) { /* each run of a job that was asked for counts anew */
             strbuf_adds(b, "; counts anew once ready for ");
             add_usec(b, r->reset_after);
         }
@@ -294,6 +294,19 @@ static void add_timer(StrBuf *b, const ModulePolicy *m)
     strbuf_adds(b, p->persistent ? "; what is missed is caught up\n" : "\n");
 }
 
+static void add_start(StrBuf *b, const ModulePolicy *m)
+{
+    bool job = m->type == TYPE_ONESHOT;
+    strbuf_addf(b, "  %-9s%s", "start", job ? "over " : "ready ");
+    if (job && m->start_timeout == USEC_INFINITY) {
+        strbuf_adds(b, "when it has exited\n");
+        return;
+    }
+    strbuf_adds(b, "within ");
+    add_usec(b, m->start_timeout);
+    strbuf_addc(b, '\n');
+}
+
 static void add_module(StrBuf *b, const Graph *g, size_t i)
 {
     const ModulePolicy *m = g->policy->modules[i];
@@ -305,10 +318,8 @@ static void add_module(StrBuf *b, const Graph *g, size_t i)
     add_names(b, g, &g->nodes[i].after, "after");
     add_names(b, g, &g->nodes[i].part_of, "part of");
     add_timer(b, m);
-    strbuf_addf(b, "  %-9s%s within ", "start", m->type == TYPE_ONESHOT ? "over" : "ready");
-    add_usec(b, m->start_timeout);
-    strbuf_addc(b, '\n');
-    add_restart(b, &m->recovery);
+    add_start(b, m);
+    add_restart(b, &m->recovery, m->type == TYPE_ONESHOT);
     strbuf_addf(b, "  %-9s", "stop");
     if (m->work.track_connections)
         add_drain(b, &m->work);

@@ -293,6 +293,35 @@ def test_a_nightly_job_brings_its_migration_along(daemon):
     d.stop()
 
 
+def test_instances_have_timers_of_their_own(daemon):
+    d = daemon({"tick": job(timer__every="1s", module__instances=2, module__start="manual")})
+    d.cli("start", "tick@2", rc=0)
+    wait_events(d, "tick@2", "done", 2)
+    assert d.module("tick@1")["generation"] is None and not d.module("tick@1")["timer"]["armed"]
+    assert stamp(d, "tick@2")["last"] > 0 and [r["module"] for r in d.json("timers")] == ["tick@2", "tick@1"]
+    d.stop()
+
+
+def test_a_restart_by_hand_is_a_run(daemon):
+    d = daemon.make()
+    go = d.fifo("go")
+    d.add("job", job("0", go, timer__every="1h", module__start="manual"))
+    d.start()
+    d.go(go)
+    d.cli("restart", "job", rc=0)
+    m = d.module("job")
+    assert m["generation"] == 1 and m["timer"]["armed"] and m["timer"]["last_usec"]
+    d.cli("start", "--no-block", "job", rc=0)
+    d.marks.wait("exitwith", 2)
+    d.cli("restart", "--no-block", "job", rc=0)  # ends the run that goes on, and begins another
+    d.marks.wait("exitwith", 3)
+    assert d.module("job")["generation"] == 3 and d.module("job")["restarts"] == 0
+    d.go(go)
+    d.wait_event(module="job", event="done", generation=3)
+    assert abs(stamp(d, "job")["last"] - [e["time_usec"] for e in events(d, "job", "creating")][2]) < 1e6
+    d.stop()
+
+
 def test_randomized_delay(daemon):
     d = daemon({f"m{i}": job(timer__every="1h", timer__randomized_delay="1h") for i in range(8)})
     left = [next_in(d, f"m{i}") for i in range(8)]

@@ -246,7 +246,7 @@ static void jobs_and_timers(void **state)
         "\nneeded (auto, oneshot, optional)\n  timer    every 1h 0m\n  start    over within 1m 0s\n",
         "\nnightly (auto, oneshot, optional)\n  timer    *-*-* 00:00:00, every 1m 30s, by chance up to 1m 0s later; "
         "what is "
-        "missed is caught up\n  start    over within infinity\n",
+        "missed is caught up\n  start    over when it has exited\n",
         "\nby-hand (manual, optional)\n  timer    *-*-* 00:00:00\n  start    ready within 1m 0s\n",
     };
     for (size_t i = 0; i < ELEMENTS(parts); i++)

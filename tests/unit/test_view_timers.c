@@ -137,6 +137,14 @@ static void explained(void **state)
          "\"on_calendar\":\"2020-01-01\",\"skipped\":1}}",
          "o is idle.\nIts timer (on_calendar = 2020-01-01) will never elapse again; it has not run yet.\n"
          "1 elapse was passed over, because it still ran.\n"},
+        {"{\"module\":\"t\",\"type\":\"oneshot\",\"state\":\"failed\",\"generation\":1,\"timer\":" TICK "}",
+         "t is failed.\nIts policy restarts it no more: it stays down until its timer elapses or `bulkhead start t`.\n"
+         "Its timer (every = 1s) runs it next in 400ms (Tue 2023-11-14 22:13:20); it last ran 600ms ago.\n"
+         "2 elapses were passed over, because it still ran.\n"},
+        {"{\"module\":\"n\",\"type\":\"oneshot\",\"state\":\"failed\",\"gave_up\":true,\"timer\":" STOPPED "}",
+         "n is failed.\nRecovery has given up: it stays down until `bulkhead start n`.\n"
+         "Its timer (on_calendar = daily; Sun 12:00, every = 2h 0m) is stopped: `bulkhead start n` sets it again; it "
+         "has not run yet.\n"},
         {"{\"module\":\"m\",\"type\":\"oneshot\",\"state\":\"running\",\"timer\":null}",
          "m is running.\nIt has done its work, and counts as running until it is stopped (remain_after_exit).\n"},
         {"{\"module\":\"m\",\"type\":\"oneshot\",\"state\":\"idle\",\"done\":false,\"generation\":2,\"timer\":null}",
