@@ -19,8 +19,10 @@
 #include "supervisor/plan/bounds.h"
 #include "supervisor/pump.h"
 #include "supervisor/report.h"
+#include "supervisor/roster.h"
 #include "supervisor/run/hook.h"
 #include "supervisor/run/start.h"
+#include "supervisor/scale.h"
 #include "supervisor/stop/leftovers.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
@@ -370,34 +372,15 @@ int host_run(Host *h)
 
 /* --- closing --- */
 
-static void close_module(Host *h, Module *m)
-{
-    generation_free(m->generation);
-    sd_event_source_disable_unref(m->restart_timer);
-    timers_forget(m);
-    if (m->group) {
-        Error e = {0};
-        if (h->ctx.kernel)
-            (void)kernel_module_remove(h->ctx.kernel, group_id(m->group));
-        if (group_remove(m->group, &e) < 0)
-            log_warning("module=%s event=cleanup-failed reason=\"%s\"", module_name(m), error_message(&e));
-        group_close(m->group);
-    }
-    free(m->last_exit);
-    teardown_result_free(m->last_teardown);
-    module_clear_error(m);
-    free(m);
-}
-
 Host *host_free(Host *h)
 {
     if (!h)
         return NULL;
     for (size_t i = 0; i < h->n_shutdown_replies; i++)
         control_reply_done(h->shutdown_replies[i]);
+    scale_check(h);
     h->control = control_close(h->control);
-    for (size_t i = 0; i < h->n_modules; i++)
-        close_module(h, h->modules[i]);
+    roster_close(h);
     for (size_t i = 0; i < h->n_leftovers; i++)
         leftover_free(h->leftovers[i]);
     free(h->leftovers);
@@ -419,10 +402,8 @@ Host *host_free(Host *h)
     service_close(&h->service);
     sd_event_unref(h->ctx.event);
     instance_close(&h->instance, h->instance.lock >= 0 && clean);
-    free(h->modules);
-    free(h->status);
-    free(h->stopping);
     free(h->waiters);
+    free(h->scales);
     free(h->shutdown_replies);
     graph_free(h->graph);
     policy_free(h->policy);

@@ -50,7 +50,7 @@ typedef struct Host {
     Graph *graph;
     RunContext ctx;
     Scope *scope;     /* where ctx.tree stands, NULL where that is not systemd's to give */
-    Module **modules; /* parallel to policy->modules and graph->nodes; owned, and a Module never moves */
+    Module **modules; /* parallel to policy->modules and graph->nodes, see roster.h; a Module never moves */
     size_t n_modules;
     NodeStatus *status; /* parallel */
     bool *stopping;     /* parallel: to be taken down as soon as its dependents are */
@@ -63,6 +63,8 @@ typedef struct Host {
     Timers *timers; /* NULL: no module has one */
     Waiter *waiters;
     size_t n_waiters;
+    struct ScaleWait *scales; /* scale.c: clients that wait for a number of instances */
+    size_t n_scales;
     ControlReply **shutdown_replies; /* who waits for the end of all */
     size_t n_shutdown_replies;
 

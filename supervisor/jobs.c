@@ -97,6 +97,13 @@ static void want_down(Host *h, size_t i)
     waiters_answer(h, h->modules[i], WAIT_RESTART, "it was stopped");
 }
 
+void jobs_leave(Host *h, size_t i)
+{
+    timers_disarm(h, h->modules[i]);
+    want_down(h, i);
+    h->stopping[i] = h->modules[i]->generation != NULL;
+}
+
 /* The dependents of i that run, "web, api", or NULL. Owned by the caller. */
 static char *running_dependents(const Host *h, size_t i, const bool *set)
 {

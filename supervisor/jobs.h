@@ -13,5 +13,7 @@ void jobs_run(Host *h, size_t i);
 /* Wants `i` down; running dependents make it a refusal unless `cascade`. */
 void jobs_stop(Host *h, size_t i, bool cascade, ControlReply *reply);
 void jobs_restart(Host *h, size_t i, bool cascade, ControlReply *reply);
+/* Wants `i` down for good, whoever requires it: what stays does without. */
+void jobs_leave(Host *h, size_t i);
 /* Everything down, in reverse order. */
 void jobs_stop_all(Host *h);

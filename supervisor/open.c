@@ -15,6 +15,7 @@
 #include "supervisor/plan/budget.h"
 #include "supervisor/probe.h"
 #include "supervisor/report.h"
+#include "supervisor/roster.h"
 #include "supervisor/run/box.h"
 #include "supervisor/run/start.h"
 #include "supervisor/run/view.h"
@@ -122,18 +123,6 @@ static void read_oom_score_adj(Host *h)
     h->ctx.reset_oom_score_adj = file_read(AT_FDCWD, "/proc/self/oom_score_adj", text, sizeof text) > 0 && *text == '-';
 }
 
-static void make_modules(Host *h)
-{
-    h->n_modules = h->policy->n_modules;
-    h->modules = new0_array(Module *, h->n_modules);
-    h->status = new0_array(NodeStatus, h->n_modules);
-    h->stopping = new0_array(bool, h->n_modules);
-    for (size_t i = 0; i < h->n_modules; i++) {
-        Module *m = h->modules[i] = new0(Module);
-        *m = (Module){.ctx = &h->ctx, .index = i, .policy = h->policy->modules[i]};
-    }
-}
-
 /* Of what the programs need, the first that must not be used. */
 static FeatureId first_absent_bpf(const Features *f)
 {
@@ -176,7 +165,7 @@ static int open_kernel(Host *h, const Group *modules, Error *e)
         .instance = h->options.instance,
         .modules_id = group_id(modules),
         .modules_level = cgroup_tree_level(h->ctx.tree) + 1,
-        .max_modules = h->n_modules,
+        .max_modules = h->n_modules + h->policy->n_templates * (MODULE_INSTANCES_MAX + 1),
         .btf_path = h->options.btf_path,
         .bpffs_path = h->options.bpffs_path,
     };
@@ -256,7 +245,7 @@ int open_host(Host *h)
     int code = open_policy(h);
     if (code)
         return code;
-    make_modules(h);
+    roster_open(h);
     if (host_open_loop(h, &e) < 0 || instance_open(h->options.instance, &h->instance, &e) < 0)
         return fail(&e);
     /* The teardown of what a dead daemon left comes first, and may take as long as a shutdown. */

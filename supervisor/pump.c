@@ -12,7 +12,9 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "supervisor/jobs.h"
+#include "supervisor/roster.h"
 #include "supervisor/run/start.h"
+#include "supervisor/scale.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
 #include "supervisor/waiters.h"
@@ -38,7 +40,7 @@ static double random_unit(void)
     return v / 4294967296.0;
 }
 
-static char *failure_text(const Module *m)
+char *pump_failure_text(const Module *m)
 {
     if (m->last_error)
         return xasprintf("%s: start failed at %s: %s", module_name(m), m->last_error_stage, m->last_error);
@@ -53,7 +55,7 @@ static char *failure_text(const Module *m)
 static void start_came_to_nothing(Host *h, size_t i)
 {
     Module *m = h->modules[i];
-    _cleanup_(freep) char *text = failure_text(m);
+    _cleanup_(freep) char *text = pump_failure_text(m);
     _cleanup_(freep) char *said = NULL;
     if (m->next_start) {
         uint64_t now = now_realtime();
@@ -251,6 +253,8 @@ static void generation_ended(Host *h, size_t i)
     h->stopping[i] = false;
     if (m->want_restart && !h->shutting_down) {
         h->status[i] = NODE_WAITING;
+    } else if (m->leaving) { /* nobody is to fail for want of it until it is dropped */
+        h->status[i] = NODE_DONE;
     } else if (completed) {
         job_done(h, m);
     } else if (intentional) {
@@ -388,7 +392,9 @@ static int on_pump(sd_event_source *s, void *userdata)
         for (size_t i = 0; i < h->n_modules; i++)
             again |= step_module(h, i);
     }
+    roster_sweep(h);
     h->pumping = false;
+    scale_check(h);
     check_start_up(h);
     host_check_over(h);
     return 0;

@@ -7,6 +7,8 @@
 
 /* Something changed: pump before the loop sleeps again. */
 void pump_wake(Host *h);
+/* "web: start failed at exec: …", why the last start or run came to nothing. Owned by the caller. */
+char *pump_failure_text(const Module *m);
 
 /* RunHooks */
 void pump_generation_changed(void *host, Generation *g);

@@ -11,6 +11,7 @@
 #include "supervisor/jobs.h"
 #include "supervisor/plan/describe.h"
 #include "supervisor/run/output.h"
+#include "supervisor/scale.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
 #include "supervisor/waiters.h"
@@ -102,6 +103,17 @@ static uint64_t oom_kills(const Module *m, const GroupStats *s)
     return m->oom_kills + (s && s->memory_oom_kills != UINT64_MAX ? s->memory_oom_kills : 0);
 }
 
+/* How many instances of its template there are, and as many as the file asks for; null where it is none. */
+static json_t *instances_json(const Host *h, const Module *m)
+{
+    const char *name = module_name(m);
+    if (!m->policy->instances)
+        return json_null();
+    _cleanup_(freep) char *stem = xstrndup(name, module_stem(name));
+    return json_pack("{s:s,s:i,s:I}", "template", stem, "now", (int)scale_now(h, stem), "configured",
+                     (json_int_t)m->policy->instances);
+}
+
 static json_t *module_json(const Host *h, const Module *m)
 {
     const Generation *g = m->generation;
@@ -116,6 +128,9 @@ static json_t *module_json(const Host *h, const Module *m)
                   pid ? json_integer(pid) : json_null(), "cgroup", text(g ? box_cgroup_path(g->leaf) : NULL),
                   "restarts", (json_int_t)m->restarts, "next_start_usec",
                   number(m->next_start ? m->next_start : timers_next(m)), "work", work_json(m));
+    json_object_set_new(o, "group", text(m->policy->group));
+    json_object_set_new(o, "instances", instances_json(h, m));
+    json_object_set_new(o, "leaving", json_boolean(m->leaving));
     json_object_set_new(o, "cpu",
                         json_pack("{s:o,s:o,s:o}", "usage_usec", number(s.cpu_usage_usec), "max", number(l->cpu_max),
                                   "throttled_usec", number(s.cpu_throttled_usec)));
@@ -130,6 +145,24 @@ static json_t *module_json(const Host *h, const Module *m)
     json_object_set_new(o, "timer", timers_json(m));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
     return o;
+}
+
+/* What commands may call the modules by. */
+static json_t *names(void *host)
+{
+    Host *h = host;
+    json_t *modules = json_array(), *templates = json_array();
+    for (size_t i = 0; i < h->n_modules; i++) {
+        const char *name = module_name(h->modules[i]);
+        json_array_append_new(modules,
+                              json_pack("{s:s,s:o}", "name", name, "group", text(h->modules[i]->policy->group)));
+    }
+    for (size_t i = 0; i < h->policy->n_templates; i++) {
+        const Template *t = &h->policy->templates[i];
+        json_array_append_new(templates, json_pack("{s:s,s:i,s:i}", "name", t->name, "instances",
+                                                   (int)scale_now(h, t->name), "configured", (int)t->instances));
+    }
+    return json_pack("{s:o,s:o}", "modules", modules, "templates", templates);
 }
 
 static json_t *status(void *host, const char *name)
@@ -226,9 +259,12 @@ static json_t *explain(void *host, const char *name)
                           "waits_for", waits_for(h, m), "in_flight", number(in_flight));
     json_object_set_new(o, "type", json_string(module_type_names[m->policy->type]));
     json_object_set_new(o, "timer", timers_json(m));
-    json_object_set_new(o, "done", json_boolean(h->status[i] == NODE_DONE));
+    json_object_set_new(o, "done", json_boolean(h->status[i] == NODE_DONE && !m->leaving));
     json_object_set_new(o, "waits_for_detail", waits_for_detail(h, m));
     json_object_set_new(o, "hook", waits_hook(m));
+    json_object_set_new(o, "group", text(m->policy->group));
+    json_object_set_new(o, "instances", instances_json(h, m));
+    json_object_set_new(o, "leaving", json_boolean(m->leaving));
     json_object_set_new(o, "pressure", pressure(g));
     json_object_set_new(o, "status_text", text(g ? g->status_text : NULL));
     json_object_set_new(o, "next_start_usec", m->next_start ? json_integer((json_int_t)m->next_start) : json_null());
@@ -341,9 +377,21 @@ static void kill_module(Host *h, Module *m, int sig, ControlReply *reply)
     control_reply_done(reply);
 }
 
-static const char *const verb_names[CONTROL_VERB_N] = {"start", "stop", "restart", "kill", "shutdown"};
+static const char *const verb_names[CONTROL_VERB_N] = {"start", "stop", "restart", "kill", "scale", "shutdown"};
 
-static void act(void *host, ControlVerb verb, const char *name, int sig, uint64_t flags, const struct ucred *caller,
+/* Who is on its way out for good is not started again, unless the scale says so. */
+static bool refuse_leaving(const Host *h, ControlVerb verb, ssize_t i, ControlReply *reply)
+{
+    if (i < 0 || !h->modules[i]->leaving || (verb != CONTROL_START && verb != CONTROL_RESTART))
+        return false;
+    const char *name = module_name(h->modules[i]);
+    _cleanup_(freep) char *why = xasprintf("%s is leaving since a scale (bulkhead scale %.*s %u keeps it)", name,
+                                           (int)module_stem(name), name, module_instance(name));
+    control_reply_fail(reply, CONTROL_ERROR_REFUSED, why);
+    return true;
+}
+
+static void act(void *host, ControlVerb verb, const char *name, int number, uint64_t flags, const struct ucred *caller,
                 ControlReply *reply)
 {
     Host *h = host;
@@ -354,8 +402,10 @@ static void act(void *host, ControlVerb verb, const char *name, int sig, uint64_
         control_reply_fail(reply, CONTROL_ERROR_SHUTTING_DOWN, "the daemon is shutting down");
         return;
     }
+    if (refuse_leaving(h, verb, i, reply))
+        return;
     ControlReply *later = reply;
-    if ((flags & CONTROL_NO_BLOCK) && verb != CONTROL_STOP && verb != CONTROL_KILL) {
+    if ((flags & CONTROL_NO_BLOCK) && verb != CONTROL_STOP && verb != CONTROL_KILL && verb != CONTROL_SCALE) {
         control_reply_done(reply);
         later = NULL;
     }
@@ -372,7 +422,10 @@ static void act(void *host, ControlVerb verb, const char *name, int sig, uint64_
         jobs_restart(h, (size_t)i, flags & CONTROL_CASCADE, later);
         break;
     case CONTROL_KILL:
-        kill_module(h, h->modules[i], sig, reply);
+        kill_module(h, h->modules[i], number, reply);
+        break;
+    case CONTROL_SCALE:
+        scale(h, name, (uint64_t)number, !(flags & CONTROL_NO_BLOCK), reply);
         break;
     case CONTROL_SHUTDOWN:
         host_shutdown_reply(h, later);
@@ -388,6 +441,7 @@ const ControlOps report_control_ops = {
     .health = health,
     .status = status,
     .explain = explain,
+    .names = names,
     .plan = plan,
     .plan_text = plan_for_people,
     .dot = dot,

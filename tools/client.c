@@ -2,12 +2,12 @@
 #include "tools/client.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/str.h"
+#include "tools/names.h"
 #include "tools/next.h"
 
 #define ERROR_NO_SUCH_MODULE "org.bulkhead1.Error.NoSuchModule"
@@ -196,34 +196,13 @@ ToolStatus client_modules(Client *c, char ***ret_names, char ***ret_states)
 
 ToolStatus client_expand(Client *c, char *const *words, size_t n, char ***ret)
 {
-    _cleanup_strv_ char **all = NULL, **meant = NULL;
-    bool known = false;
-    for (size_t i = 0; i < n; i++) {
-        if (!strpbrk(words[i], "*?[")) {
-            if (!strv_contains(meant, words[i]))
-                strv_add(&meant, words[i]);
-            continue;
-        }
-        if (!known) {
-            ToolStatus status = client_modules(c, &all, NULL);
-            if (status != TOOL_DONE)
-                return status;
-            known = true;
-        }
-        bool any = false;
-        STRV_FOREACH (name, all)
-            if (fnmatch(words[i], *name, 0) == 0) {
-                any = true;
-                if (!strv_contains(meant, *name))
-                    strv_add(&meant, *name);
-            }
-        if (!any) {
-            say_error("no module matches '%s' (bulkhead status lists them)", words[i]);
-            return TOOL_ABSENT;
-        }
-    }
-    *ret = TAKE_PTR(meant);
-    return TOOL_DONE;
+    _cleanup_json_ json_t *names = NULL;
+    Error e = {0};
+    ToolStatus status = client_call_json(c, "GetNames", NULL, &names);
+    if (status != TOOL_DONE || names_expand(names, words, n, ret, &e) == 0)
+        return status;
+    say_error("%s", error_message(&e));
+    return TOOL_ABSENT;
 }
 
 static int on_event(sd_bus_message *m, void *userdata, sd_bus_error *error)

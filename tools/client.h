@@ -34,8 +34,7 @@ ToolStatus client_failed(const Client *c, const sd_bus_error *error, int r, cons
 
 /* The daemon's modules, sorted, and unless NULL the state of each. Vectors of strings. */
 ToolStatus client_modules(Client *c, char ***ret_names, char ***ret_states);
-/* The modules meant by the words: globs are matched against the daemon's modules, other words are taken as they are.
- * `*ret` is a vector of strings. */
+/* The modules meant by the words, as names.h has it. `*ret` is a vector of strings. */
 ToolStatus client_expand(Client *c, char *const *words, size_t n, char ***ret);
 
 /* on_event is called for each Event signal that is processed from now on; `line` is its text. */

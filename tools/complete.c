@@ -12,6 +12,8 @@
 #include "base/str.h"
 #include "policies/values.h"
 #include "tools/client.h"
+#include "tools/names.h"
+#include "tools/view.h"
 
 #define RUN_DIR "/run/bulkhead"
 
@@ -23,9 +25,10 @@ bool complete_what(const char *name, CompleteWhat *ret)
         const char *name;
         CompleteWhat what;
     } known[] = {
-        {"MODULE", COMPLETE_MODULES}, {"NAME", COMPLETE_INSTANCES}, {"DIR", COMPLETE_DIRECTORIES},
-        {"SIGNAL", COMPLETE_SIGNALS}, {"FILE", COMPLETE_FILES},     {"TIME", COMPLETE_NOTHING},
-        {"N", COMPLETE_NOTHING},      {"USER", COMPLETE_NOTHING},   {"EXPRESSION", COMPLETE_NOTHING},
+        {"MODULE", COMPLETE_MODULES},     {"TEMPLATE", COMPLETE_TEMPLATES}, {"NAME", COMPLETE_INSTANCES},
+        {"DIR", COMPLETE_DIRECTORIES},    {"SIGNAL", COMPLETE_SIGNALS},     {"FILE", COMPLETE_FILES},
+        {"TIME", COMPLETE_NOTHING},       {"N", COMPLETE_NOTHING},          {"USER", COMPLETE_NOTHING},
+        {"EXPRESSION", COMPLETE_NOTHING},
     };
     for (size_t i = 0; i < ELEMENTS(known); i++)
         if (str_equal(known[i].name, name)) {
@@ -37,8 +40,8 @@ bool complete_what(const char *name, CompleteWhat *ret)
 
 bool complete_is_harmless(const char *s)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+-._";
-    return *s && s[strspn(s, allowed)] == '\0';
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+-._:";
+    return *s && *s != ':' && s[strspn(s, allowed)] == '\0';
 }
 
 /* --- what is asked for -------------------------------------------------------------------------------------------- */
@@ -176,18 +179,39 @@ static void offer_options(const Completion *c)
     }
 }
 
+static void offer_templates(const Completion *c, const json_t *all)
+{
+    const json_t *templates = json_object_get(all, "templates");
+    for (size_t i = 0; !c->names && i < json_array_size(templates); i++) {
+        const json_t *t = json_array_get(templates, i);
+        _cleanup_(freep) char *doc = xasprintf("%llu now", (unsigned long long)member_number(t, "instances"));
+        offer(c, str_or(member_string(t, "name"), ""), doc);
+    }
+}
+
 static void offer_modules(const Completion *c)
 {
     if (!instance_name_valid(c->instance))
         return;
     Args a = {.instance = c->instance, .timeout = USEC_INFINITY};
     _cleanup_client_ Client client = {0};
-    _cleanup_strv_ char **names = NULL, **states = NULL;
-    if (client_open(&a, &client) != TOOL_DONE || client_modules(&client, &names, &states) != TOOL_DONE)
+    _cleanup_strv_ char **names = NULL, **states = NULL, **shorthands = NULL;
+    _cleanup_json_ json_t *all = NULL;
+    if (client_open(&a, &client) != TOOL_DONE || client_call_json(&client, "GetNames", NULL, &all) != TOOL_DONE)
+        return;
+    if (c->what == COMPLETE_TEMPLATES) {
+        offer_templates(c, all);
+        return;
+    }
+    if (client_modules(&client, &names, &states) != TOOL_DONE)
         return;
     for (size_t i = 0; i < strv_length(names); i++)
         if (!strv_contains(c->names, names[i]))
             offer(c, names[i], complete_is_harmless(states[i]) ? states[i] : "");
+    shorthands = names_shorthands(all);
+    STRV_FOREACH (s, shorthands)
+        if (!strv_contains(c->names, *s))
+            offer(c, *s, strchr(*s, ':') ? "a group" : "all its instances");
 }
 
 static void offer_instances(const Completion *c)
@@ -222,6 +246,7 @@ static void offer_all(const Completion *c)
         offer_options(c);
         break;
     case COMPLETE_MODULES:
+    case COMPLETE_TEMPLATES:
         offer_modules(c);
         break;
     case COMPLETE_INSTANCES:

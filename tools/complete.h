@@ -19,6 +19,7 @@ typedef enum CompleteWhat {
     COMPLETE_VERBS,
     COMPLETE_OPTIONS,
     COMPLETE_MODULES,
+    COMPLETE_TEMPLATES,
     COMPLETE_INSTANCES,
     COMPLETE_SIGNALS,
     COMPLETE_DIRECTORIES,
@@ -40,8 +41,8 @@ void completion_find(char *const *words, size_t n, const char *environment_insta
 void completion_done(Completion *c);
 /* What a word or value of that name is: "MODULE". False: nobody has said yet, so that a test notices. */
 bool complete_what(const char *name, CompleteWhat *ret);
-/* Whether a candidate may reach a shell: nothing but letters, digits and "@%+-._" (a stranger's daemon may say what it
- * likes). */
+/* Whether a candidate may reach a shell: nothing but letters, digits and "@%+-._:" without a ":" at its begin (a
+ * stranger's daemon may say what it likes). */
 bool complete_is_harmless(const char *candidate);
 
 /* Prints the candidates; silent, and over within two seconds, whatever the daemon does. Returns the exit status, 0. */

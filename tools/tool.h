@@ -116,6 +116,7 @@ void print_complaints(const Complaints *c, FILE *to);
 ToolStatus verb_status(const Args *a);
 ToolStatus verb_timers(const Args *a);
 ToolStatus verb_act(const Args *a); /* start, stop, restart, kill */
+ToolStatus verb_scale(const Args *a);
 ToolStatus verb_shutdown(const Args *a);
 ToolStatus verb_logs(const Args *a);
 ToolStatus verb_events(const Args *a);

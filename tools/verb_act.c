@@ -1,4 +1,4 @@
-/* `bulkhead start, stop, restart, kill, shutdown`: ask, and wait for the outcome.
+/* `bulkhead start, stop, restart, kill, scale, shutdown`: ask, and wait for the outcome.
  *
  * All modules named are asked for at once and waited for together, on one connection; Event signals that come meanwhile
  * feed the line of progress. What is not finished when --timeout is over goes on in the daemon. */
@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "policies/names.h"
 #include "tools/client.h"
 #include "tools/term.h"
 #include "tools/view.h"
@@ -33,6 +34,7 @@ struct Work {
     const Args *args;
     Target *targets;
     size_t n, left;
+    uint32_t instances; /* scale */
     uint64_t begun;
     ToolStatus status; /* the first that is not TOOL_DONE */
     char *progress;    /* the last event worth showing */
@@ -88,8 +90,11 @@ static void report_done(Work *w, const Target *t)
     const Args *a = w->args;
     if (!a->verbose && !term()->output_is_terminal)
         return;
-    static const char *const past[][2] = {
-        {"start", "started"}, {"stop", "stopped"}, {"restart", "restarted"}, {"kill", "signalled"}};
+    static const char *const past[][2] = {{"start", "started"},
+                                          {"stop", "stopped"},
+                                          {"restart", "restarted"},
+                                          {"kill", "signalled"},
+                                          {"scale", "scaled"}};
     const char *word = "done";
     for (size_t i = 0; i < ELEMENTS(past); i++)
         if (strcmp(past[i][0], a->verb->name) == 0)
@@ -159,6 +164,8 @@ static int ask(Target *t, const char *member, uint64_t flags)
     Work *w = t->work;
     sd_bus_message *m = client_message(w->client, member);
     int r = m ? sd_bus_message_append(m, "s", t->name) : -ENOTCONN;
+    if (r >= 0 && strcmp(member, "ScaleModule") == 0)
+        r = sd_bus_message_append(m, "u", w->instances);
     if (r >= 0 && strcmp(member, "KillModule") == 0)
         r = sd_bus_message_append(m, "i", w->args->signal ? w->args->signal : SIGTERM);
     if (r >= 0)
@@ -197,8 +204,11 @@ static void dependents_first(Client *c, char **names)
 static ToolStatus run(Work *w, char **names)
 {
     const Args *a = w->args;
-    static const char *const members[][2] = {
-        {"start", "StartModule"}, {"stop", "StopModule"}, {"restart", "RestartModule"}, {"kill", "KillModule"}};
+    static const char *const members[][2] = {{"start", "StartModule"},
+                                             {"stop", "StopModule"},
+                                             {"restart", "RestartModule"},
+                                             {"kill", "KillModule"},
+                                             {"scale", "ScaleModule"}};
     const char *member = NULL;
     for (size_t i = 0; i < ELEMENTS(members); i++)
         if (strcmp(members[i][0], a->verb->name) == 0)
@@ -223,6 +233,23 @@ static ToolStatus run(Work *w, char **names)
     return status;
 }
 
+/* Asks for all of them and waits; *w has its client and what is asked for. */
+static ToolStatus act_on(Work *w, char **names)
+{
+    w->n = strv_length(names);
+    w->begun = now_monotonic();
+    w->targets = new0_array(Target, w->n);
+    ClientEvents events = {.on_event = on_event, .userdata = w};
+    int r = client_watch(w->client, &events);
+    ToolStatus status = r < 0 ? client_failed(w->client, NULL, r, NULL) : run(w, names);
+    term_progress(NULL);
+    for (size_t i = 0; i < w->n; i++)
+        sd_bus_slot_unref(w->targets[i].slot);
+    free(w->targets);
+    free(w->progress);
+    return status;
+}
+
 ToolStatus verb_act(const Args *a)
 {
     _cleanup_client_ Client c = {0};
@@ -234,17 +261,26 @@ ToolStatus verb_act(const Args *a)
         return status;
     if (stops(a))
         dependents_first(&c, names);
-    Work w = {.client = &c, .args = a, .n = strv_length(names), .begun = now_monotonic()};
-    ClientEvents events = {.on_event = on_event, .userdata = &w};
-    w.targets = new0_array(Target, w.n);
-    int r = client_watch(&c, &events);
-    status = r < 0 ? client_failed(&c, NULL, r, NULL) : run(&w, names);
-    term_progress(NULL);
-    for (size_t i = 0; i < w.n; i++)
-        sd_bus_slot_unref(w.targets[i].slot);
-    free(w.targets);
-    free(w.progress);
-    return status;
+    Work w = {.client = &c, .args = a};
+    return act_on(&w, names);
+}
+
+ToolStatus verb_scale(const Args *a)
+{
+    _cleanup_client_ Client c = {0};
+    uint64_t n;
+    if (parse_u64(a->words[1], &n) < 0 || n > MODULE_INSTANCES_MAX) {
+        _cleanup_(freep) char *shown = str_escape(a->words[1], strlen(a->words[1]), 64);
+        say_error("'%s' is no number of instances (0 to %d: bulkhead scale %s 3)", shown, MODULE_INSTANCES_MAX,
+                  a->words[0]);
+        return TOOL_USAGE;
+    }
+    ToolStatus status = client_open(a, &c);
+    if (status != TOOL_DONE)
+        return status;
+    char *names[] = {a->words[0], NULL};
+    Work w = {.client = &c, .args = a, .instances = (uint32_t)n};
+    return act_on(&w, names);
 }
 
 /* --- shutdown ------------------------------------------------------------------------------------------------------

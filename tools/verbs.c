@@ -10,11 +10,16 @@
 const Verb verbs[] = {
     {"status", "[MODULE...]", 0, MANY, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true, "what runs, and how it is",
      "Without a MODULE: a line about the instance and a table of all modules. With one: that module at length, with\n"
-     "its cgroup, limits, last exit and the phases of its last stop. Globs work ('w*').\n"
+     "its cgroup, limits, last exit and the phases of its last stop.\n"
+     "\n"
+     "In every verb a MODULE may be a glob ('w*'; in quotes, or the shell expands it), one instance (worker@3), the "
+     "name\n"
+     "before the @ for all instances (worker, 'worker@*'), or a group (shop: or 'shop:*').\n"
      "\n"
      "examples:\n"
      "  bulkhead status\n"
      "  bulkhead status web\n"
+     "  bulkhead status worker 'w*' shop:\n"
      "  bulkhead status --json | jq '.modules[] | select(.state != \"running\") | .name'\n",
      verb_status},
     {"timers", "[MODULE...]", 0, MANY, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true,
@@ -64,6 +69,19 @@ const Verb verbs[] = {
      "  bulkhead kill --signal HUP web\n"
      "  bulkhead kill -s KILL worker\n",
      verb_act},
+    {"scale", "TEMPLATE N", 2, 2, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
+     "run N instances of a module that has some",
+     "TEMPLATE is a module with instances in its file, N from 0 to 1000. What is missing is started in order, with "
+     "what\n"
+     "it needs; of what is too much the highest numbers are stopped in phases, and then gone. Waits until all N are\n"
+     "ready and no other is left. Refused when another module requires one that would go, or the host has no room. "
+     "The\n"
+     "file stays as it is: the daemon's next start has as many as it says.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead scale worker 20\n"
+     "  bulkhead scale --no-block worker 1\n",
+     verb_scale},
     {"logs", "MODULE", 1, 1, BIT(OPTION_FOLLOW) | BIT(OPTION_LINES) | BIT(OPTION_TIMEOUT), false,
      "what a module has written",
      "Its log file, or its part of the journal by journalctl. Control bytes are escaped on a terminal. With -f the "

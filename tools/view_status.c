@@ -58,6 +58,16 @@ static char *hook_text(const json_t *hook)
                      to_go ? ", time-out in " : "", to_go ? to_go : "");
 }
 
+/* "20 (instances = 1 in its file)", where a scale has changed it; owned by the caller, NULL = nothing to tell. */
+static char *instances_text(const json_t *m)
+{
+    const json_t *x = json_object_get(m, "instances");
+    uint64_t now = member_number(x, "now"), configured = member_number(x, "configured");
+    if (now == UINT64_MAX || now == configured)
+        return NULL;
+    return xasprintf("%" PRIu64 " of instances = %" PRIu64, now, configured);
+}
+
 /* What a person should know that the columns do not say. */
 static char *note(const json_t *m, uint64_t now)
 {
@@ -66,6 +76,8 @@ static char *note(const json_t *m, uint64_t now)
              kills = member_number(json_object_get(m, "memory"), "oom_kills");
     const char *state = member_string(m, "state");
     const json_t *x = json_object_get(m, "last_exit");
+    if (json_is_true(json_object_get(m, "leaving")))
+        strbuf_adds(&b, "leaving");
     if (next != UINT64_MAX) {
         _cleanup_(freep) char *in = format_usec(next > now ? (next - now) / 100000 * 100000 : 0);
         strbuf_addf(&b, by_timer(m) ? "next in %s" : "next start in %s", in);
@@ -104,6 +116,22 @@ static void add_row(Table *t, const json_t *m, uint64_t now)
     table_add(t, number_text(member_number(json_object_get(m, "work"), "in_flight")), COLOUR_NONE);
     table_add(t, number_text(member_number(m, "restarts")), COLOUR_NONE);
     table_add(t, note(m, now), COLOUR_YELLOW);
+}
+
+/* Templates that a scale has changed, each once: its instances stand together. */
+static void add_scaled(StrBuf *b, const json_t *modules)
+{
+    const char *last = "";
+    for (size_t i = 0; i < json_array_size(modules); i++) {
+        const json_t *m = json_array_get(modules, i);
+        const char *template = member_string(json_object_get(m, "instances"), "template");
+        _cleanup_(freep) char *text = template && strcmp(template, last) != 0 ? instances_text(m) : NULL;
+        last = str_or(template, "");
+        if (!text)
+            continue;
+        _cleanup_(freep) char *shown = str_escape(template, strlen(template), 80);
+        strbuf_addf(b, "\n%s: %s, until the daemon's next start\n", shown, text);
+    }
 }
 
 char *view_status(const json_t *status, const View *v)
@@ -150,6 +178,7 @@ char *view_status(const json_t *status, const View *v)
     table_hide_empty(&t, COL_WORK, NULL);
     table_hide_empty(&t, COL_NOTE, NULL);
     table_print(&t, v->width, v->colours, &b);
+    add_scaled(&b, modules);
     return strbuf_take(&b);
 }
 
@@ -275,6 +304,9 @@ char *view_module(const json_t *m, const View *v)
     }
     add_line(&b, "runs", hook_text(json_object_get(m, "hook")));
     add_line(&b, "pid", number_text(member_number(m, "pid")));
+    const char *group = str_or(member_string(m, "group"), "");
+    add_line(&b, "group", str_escape(group, strlen(group), 80));
+    add_line(&b, "instances", instances_text(m));
     add_line(&b, "generation", generation == 0 ? NULL : number_text(generation));
     add_line(&b, "restarts", number_text(member_number(m, "restarts")));
     add_line(&b, "cgroup", str_escape(cgroup, strlen(cgroup), 4096));

@@ -27,6 +27,7 @@ static const Need needs[] = {
     {"ListModules", ACCESS_READ},
     {"GetStatus", ACCESS_READ},
     {"Explain", ACCESS_READ},
+    {"GetNames", ACCESS_READ},
     {"GetPlan", ACCESS_READ},
     {"GetPlanText", ACCESS_READ},
     {"GetGraph", ACCESS_READ},
@@ -35,6 +36,7 @@ static const Need needs[] = {
     {"StartModule", ACCESS_OPERATE},
     {"StopModule", ACCESS_OPERATE},
     {"RestartModule", ACCESS_OPERATE},
+    {"ScaleModule", ACCESS_OPERATE},
     /* org.bulkhead1.Module */
     {"Start", ACCESS_OPERATE},
     {"Stop", ACCESS_OPERATE},

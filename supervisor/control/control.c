@@ -106,18 +106,34 @@ void control_module_changed(Control *c, const char *module, const char *old_stat
     }
 }
 
-void control_event(Control *c, const char *line)
+/* A signal that says one string. */
+static void say(Control *c, const char *member, const char *text)
 {
     for (size_t i = 0; i < c->n_connections; i++) {
         Connection *to = c->connections[i];
         if (!wants_signals(to))
             continue;
         sd_bus_message *m = NULL;
-        if (sd_bus_message_new_signal(to->bus, &m, CONTROL_PATH, CONTROL_MANAGER, "Event") >= 0 &&
-            sd_bus_message_append(m, "s", line) >= 0)
-            connection_send(to, m, strlen(line));
+        if (sd_bus_message_new_signal(to->bus, &m, CONTROL_PATH, CONTROL_MANAGER, member) >= 0 &&
+            sd_bus_message_append(m, "s", text) >= 0)
+            connection_send(to, m, strlen(text));
         sd_bus_message_unref(m);
     }
+}
+
+void control_module_added(Control *c, const char *module)
+{
+    say(c, "ModuleAdded", module);
+}
+
+void control_module_removed(Control *c, const char *module)
+{
+    say(c, "ModuleRemoved", module);
+}
+
+void control_event(Control *c, const char *line)
+{
+    say(c, "Event", line);
 }
 
 /* --- clients ------------------------------------------------------------------------------------------------------ */

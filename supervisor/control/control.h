@@ -40,6 +40,7 @@ typedef enum ControlVerb {
     CONTROL_STOP,
     CONTROL_RESTART,
     CONTROL_KILL,
+    CONTROL_SCALE,
     CONTROL_SHUTDOWN,
     CONTROL_VERB_N
 } ControlVerb;
@@ -73,6 +74,7 @@ typedef struct ControlOps {
     const char *(*health)(void *host);                                        /* "healthy", "degraded", "critical" */
     json_t *(*status)(void *host, const char *name); /* the document of docs/face.md; NULL name = all */
     json_t *(*explain)(void *host, const char *name);
+    json_t *(*names)(void *host);                  /* what commands may call the modules by: docs/dbus.md */
     json_t *(*plan)(void *host);                   /* the shape of plan_describe() */
     char *(*plan_text)(void *host);                /* owned by the caller */
     char *(*dot)(void *host);                      /* owned by the caller */
@@ -81,9 +83,10 @@ typedef struct ControlOps {
      * SYSLOG_IDENTIFIER, owned by the caller), or "null" or "inherit". -ENOENT: nothing has been logged yet. */
     int (*open_log)(void *host, const char *name, const char **ret_kind, int *ret_fd, char **ret_identifier, Error *e);
     /* Every path through it must lead to one answer of `reply`. `name` exists (was looked up by module_by_name) and is
-     * NULL for CONTROL_SHUTDOWN; `signal` is 1..64, for CONTROL_KILL only; `flags` has no bits but CONTROL_FLAGS. The
-     * name is gone after the call. */
-    void (*act)(void *host, ControlVerb verb, const char *name, int signal, uint64_t flags, const struct ucred *caller,
+     * NULL for CONTROL_SHUTDOWN, and for CONTROL_SCALE whatever the client wrote; `number` is the signal, 1..64, of
+     * CONTROL_KILL, how many instances of CONTROL_SCALE; `flags` has no bits but CONTROL_FLAGS. The name is gone after
+     * the call. */
+    void (*act)(void *host, ControlVerb verb, const char *name, int number, uint64_t flags, const struct ucred *caller,
                 ControlReply *reply);
 } ControlOps;
 
@@ -103,6 +106,9 @@ int control_open(const ControlConfig *config, Control **ret, Error *e);
 /* Tells every client that may read. Cheap when there is none. */
 void control_module_changed(Control *c, const char *module, const char *old_state, const char *new_state,
                             uint64_t generation);
+/* There is one module more, or less. */
+void control_module_added(Control *c, const char *module);
+void control_module_removed(Control *c, const char *module);
 /* One line of `events --json`, as a signal. */
 void control_event(Control *c, const char *line);
 

@@ -40,17 +40,17 @@ int module_lookup(Connection *c, const char *name, ControlModule *ret, sd_bus_er
     return sd_bus_error_setf(error, CONTROL_ERROR_NO_SUCH_MODULE, "no module '%s'", shown);
 }
 
-int control_act(Connection *c, sd_bus_message *call, ControlVerb verb, const char *name, int signal, uint64_t flags,
+int control_act(Connection *c, sd_bus_message *call, ControlVerb verb, const char *name, int number, uint64_t flags,
                 sd_bus_error *error)
 {
     const ControlConfig *k = &c->control->config;
     if (flags & ~CONTROL_FLAGS)
         return sd_bus_error_setf(error, CONTROL_ERROR_INVALID_ARGS, "unknown flags 0x%llx",
                                  (unsigned long long)(flags & ~CONTROL_FLAGS));
-    if (verb == CONTROL_KILL && (signal < 1 || signal > SIGRTMAX))
-        return sd_bus_error_setf(error, CONTROL_ERROR_INVALID_ARGS, "no signal %d (1 to %d)", signal, SIGRTMAX);
+    if (verb == CONTROL_KILL && (number < 1 || number > SIGRTMAX))
+        return sd_bus_error_setf(error, CONTROL_ERROR_INVALID_ARGS, "no signal %d (1 to %d)", number, SIGRTMAX);
     ControlModule m = {0};
-    int r = name ? module_lookup(c, name, &m, error) : 0;
+    int r = name && verb != CONTROL_SCALE ? module_lookup(c, name, &m, error) : 0;
     if (r < 0)
         return r;
     struct ucred caller;
@@ -58,7 +58,7 @@ int control_act(Connection *c, sd_bus_message *call, ControlVerb verb, const cha
     ControlReply *reply = reply_new(c, call);
     if (!reply)
         return sd_bus_error_set(error, CONTROL_ERROR_LIMITS_EXCEEDED, "too many calls under way on this connection");
-    k->ops->act(k->host, verb, name, signal, flags, &caller, reply);
+    k->ops->act(k->host, verb, name, number, flags, &caller, reply);
     return 1;
 }
 
@@ -92,6 +92,18 @@ static int on_kill(sd_bus_message *m, void *userdata, sd_bus_error *error)
     uint64_t flags;
     int r = sd_bus_message_read(m, "sit", &name, &signal, &flags);
     return r < 0 ? r : control_act(userdata, m, CONTROL_KILL, name, signal, flags, error);
+}
+
+/* Names a template, which is no module: the host looks it up. */
+static int on_scale(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    const char *name;
+    uint32_t instances;
+    uint64_t flags;
+    int r = sd_bus_message_read(m, "sut", &name, &instances, &flags);
+    return r < 0
+               ? r
+               : control_act(userdata, m, CONTROL_SCALE, name, (int)MIN2(instances, (uint32_t)INT32_MAX), flags, error);
 }
 
 static int on_shutdown(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -160,6 +172,12 @@ static int on_explain(sd_bus_message *m, void *userdata, sd_bus_error *error)
     if (r < 0 || (r = module_lookup(c, name, &one, error)) < 0)
         return r;
     return reply_json(m, k->ops->explain(k->host, name), error);
+}
+
+static int on_get_names(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    const ControlConfig *k = &((Connection *)userdata)->control->config;
+    return reply_json(m, k->ops->names(k->host), error);
 }
 
 static int on_get_plan(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -255,11 +273,14 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("RestartModule", SD_BUS_ARGS("s", name, "t", flags), SD_BUS_NO_RESULT, on_restart, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("KillModule", SD_BUS_ARGS("s", name, "i", signal, "t", flags), SD_BUS_NO_RESULT, on_kill,
                             ANYBODY),
+    SD_BUS_METHOD_WITH_ARGS("ScaleModule", SD_BUS_ARGS("s", name, "u", instances, "t", flags), SD_BUS_NO_RESULT,
+                            on_scale, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("Shutdown", SD_BUS_ARGS("t", flags), SD_BUS_NO_RESULT, on_shutdown, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("ListModules", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sssttu)", modules), on_list_modules,
                             ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetStatus", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", json), on_get_status, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", json), on_explain, ANYBODY),
+    SD_BUS_METHOD_WITH_ARGS("GetNames", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), on_get_names, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetPlan", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), on_get_plan, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetPlanText", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", text), on_get_plan_text, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetGraph", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", dot), on_get_graph, ANYBODY),
@@ -271,6 +292,8 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_PROPERTY("Status", "s", get_string, 0, 0),
     SD_BUS_SIGNAL_WITH_ARGS("ModuleChanged", SD_BUS_ARGS("s", name, "s", old_state, "s", new_state, "t", generation),
                             0),
+    SD_BUS_SIGNAL_WITH_ARGS("ModuleAdded", SD_BUS_ARGS("s", name), 0),
+    SD_BUS_SIGNAL_WITH_ARGS("ModuleRemoved", SD_BUS_ARGS("s", name), 0),
     SD_BUS_SIGNAL_WITH_ARGS("Event", SD_BUS_ARGS("s", json), 0),
     SD_BUS_VTABLE_END,
 };

@@ -93,5 +93,5 @@ int peer_attach(Connection *c);
 
 /* manager.c, for module.c too. Fails with NoSuchModule, and the nearest name, when there is none. */
 int module_lookup(Connection *c, const char *name, ControlModule *ret, sd_bus_error *error);
-int control_act(Connection *c, sd_bus_message *call, ControlVerb verb, const char *name, int signal, uint64_t flags,
+int control_act(Connection *c, sd_bus_message *call, ControlVerb verb, const char *name, int number, uint64_t flags,
                 sd_bus_error *error);

@@ -62,13 +62,15 @@ struct Generation {
 
 struct Module {
     RunContext *ctx;
-    size_t index;
+    size_t index;    /* its place in the host's arrays, which may change */
+    uint64_t serial; /* its own as long as the daemon lives; 0 = a leftover */
     const ModulePolicy *policy;
     Group *group; /* modules/NAME, NULL until the first start */
     Generation *generation;
     uint64_t last_generation;
 
     /* What is wanted and where it stands: only supervisor/jobs.c and pump.c write these. */
+    bool leaving;         /* to be dropped when it is down: see roster.h */
     bool want_up;         /* somebody wants it to run: recovery may start it again */
     bool want_restart;    /* start again once it is down */
     bool generation_over; /* all phases are over: the generation is to be freed */

@@ -146,7 +146,8 @@ int notify_open(Generation *g, NotifyFn fn, Notify **ret, Error *e)
     const Sandbox *s = &g->module->policy->sandbox;
     Notify *n = new0(Notify);
     *n = (Notify){.generation = g, .fn = fn, .fd = -EBADF};
-    snprintf(n->name, sizeof n->name, "%zu.%llu", g->module->index, (unsigned long long)g->number);
+    snprintf(n->name, sizeof n->name, "%llu.%llu", (unsigned long long)g->module->serial,
+             (unsigned long long)g->number);
     n->variable = xasprintf("NOTIFY_SOCKET=/run/bulkhead/%s/notify/%s", ctx->instance, n->name);
     n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int one = 1, r = n->fd < 0 ? -errno : 0;

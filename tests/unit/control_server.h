@@ -90,6 +90,12 @@ static _unused_ json_t *explain(void *host, const char *name)
     return json_pack("{s:s}", "module", name);
 }
 
+static _unused_ json_t *get_names(void *host)
+{
+    (void)host;
+    return json_pack("{s:[],s:[{s:s,s:i}]}", "modules", "templates", "name", "worker", "instances", 3);
+}
+
 static _unused_ json_t *plan(void *host)
 {
     (void)host;
@@ -190,8 +196,8 @@ static _unused_ void act(void *host, ControlVerb verb, const char *name, int sig
     }
 }
 
-static const ControlOps ops = {module_at, module_by_name, health,   status, explain, plan, plan_text,
-                               dot,       events,         open_log, act};
+static const ControlOps ops = {module_at, module_by_name, health, status, explain,  get_names,
+                               plan,      plan_text,      dot,    events, open_log, act};
 
 typedef struct Fixture {
     char dir[64], path[96], address[128];

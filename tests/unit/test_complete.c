@@ -164,7 +164,7 @@ static void test_harmless(void **state)
     (void)state;
     static const char *const bad[] = {"",     "a b",  "$(id)",  "a;b", "a\nb",     "a\tb", "`id`", "a'b",
                                       "a\"b", "a\\b", ":files", "a/b", "\033[2Jx", "a*",   "~",    "\303\244"};
-    static const char *const good[] = {"web", "worker-1", "web@2", "--instance", "RTMIN+3", "a_b.c"};
+    static const char *const good[] = {"web", "worker-1", "web@2", "--instance", "RTMIN+3", "a_b.c", "shop:"};
     for (size_t i = 0; i < ELEMENTS(bad); i++)
         assert_false(complete_is_harmless(bad[i]));
     for (size_t i = 0; i < ELEMENTS(good); i++)

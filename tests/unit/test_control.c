@@ -10,6 +10,7 @@ static void test_reading(void **state)
     assert_call(bus, "GetStatus", "wbe", "org.bulkhead1.Error.NoSuchModule");
     assert_call(bus, "Explain", "web", "{\"module\":\"web\"}");
     assert_call(bus, "Explain", "", "org.bulkhead1.Error.NoSuchModule");
+    assert_call(bus, "GetNames", NULL, "{\"modules\":[],\"templates\":[{\"name\":\"worker\",\"instances\":3}]}");
     assert_call(bus, "GetPlan", NULL, "{\"order\":[\"db\",\"web\"]}");
     assert_call(bus, "GetPlanText", NULL, "start order\n   1  db\n");
     assert_call(bus, "GetGraph", NULL, "digraph { web -> db }");
@@ -115,6 +116,13 @@ static void test_acting_and_signals(void **state)
     seen.events = 0;
     process_until(watcher, &seen.events, 3);
     assert_string_equal(seen.event, "{\"verb\":3,\"signal\":1,\"flags\":0,\"uid\":0}");
+
+    /* A template is no module: the host alone knows whether it is there. */
+    seen.events = 0;
+    assert_true(sd_bus_call_method(bus, NULL, PATH, MANAGER, "ScaleModule", NULL, NULL, "sut", "worker", UINT32_MAX,
+                                   UINT64_C(1)) >= 0);
+    process_until(watcher, &seen.events, 1);
+    assert_string_equal(seen.event, "{\"verb\":4,\"signal\":2147483647,\"flags\":1,\"uid\":0}");
 
     assert_int_equal(call_st(bus, "StartModule", "bad", 0, error, sizeof error), 1);
     assert_string_equal(error, "org.bulkhead1.Error.Failed");
