@@ -1,4 +1,3 @@
-#!/usr/bin/node
 // Answers HTTP requests: what a server needs that is to be stopped without cutting anybody off, and nothing else.
 //
 //   GET /          "hello", a greeting and how many it has greeted
