@@ -37,6 +37,8 @@ typedef struct Ready {
     char *path;      /* READY_UNIX: the socket */
 } Ready;
 
+#define LOG_KEEP_MAX 100 /* rotated files of one log */
+
 typedef enum LogTarget { LOG_DEFAULT, LOG_JOURNAL, LOG_FILE, LOG_NULL, LOG_INHERIT, LOG_TARGET_N } LogTarget;
 
 typedef enum RestartWhen { RESTART_NO, RESTART_ON_FAILURE, RESTART_ALWAYS, RESTART_WHEN_N } RestartWhen;
@@ -169,7 +171,9 @@ typedef struct ModulePolicy {
     uint64_t start_timeout, stop_timeout;
     int stop_signal, reload_signal; /* reload_signal 0 = none */
     ExitSet success_exit_status;
-    LogTarget log;
+    LogTarget log, log_stderr; /* log_stderr LOG_DEFAULT: the same descriptor as log */
+    uint64_t log_max_size;     /* bytes, UINT64_MAX = no rotation */
+    uint64_t log_keep;         /* rotated files, at most LOG_KEEP_MAX */
     mode_t umask;
     char **runtime_directory, **state_directory, **logs_directory; /* relative names below /run, /var/lib, /var/log */
 

@@ -79,11 +79,29 @@ static bool on_launched(void *host, pid_t pid)
                   (g->main_source && g->main_alive && g->pid == pid)))
             return true;
     }
-    return false;
+    return log_watch_launched(h->logs, pid);
 }
 
-static const RunHooks run_hooks = {
-    .launched = on_launched, .changed = on_changed, .exited = pump_main_exited, .event = on_event};
+static void on_log_failed(void *host, const Module *m, const char *file, int error, const char *message)
+{
+    log_warning("module=%s event=log-not-rotated file=%s reason=\"%s\"", module_name(m), file, message);
+    on_event(host, m, 0, "log-not-rotated", NULL,
+             json_pack("{s:s,s:i,s:s}", "file", file, "errno", error, "reason", message));
+}
+
+static void on_logging(void *host, const Module *m)
+{
+    Host *h = host;
+    if (!h->logs)
+        h->logs = log_watch_new(&h->ctx, on_log_failed);
+    log_watch_module(h->logs, m);
+}
+
+static const RunHooks run_hooks = {.launched = on_launched,
+                                   .changed = on_changed,
+                                   .exited = pump_main_exited,
+                                   .logging = on_logging,
+                                   .event = on_event};
 
 /* --- what the kernel tells --- */
 
@@ -389,6 +407,7 @@ Host *host_free(Host *h)
     for (size_t i = 0; i < ELEMENTS(sources); i++)
         sd_event_source_disable_unref(sources[i]);
     timers_close(h);
+    h->logs = log_watch_free(h->logs);
     h->ctx.kernel = kernel_close(h->ctx.kernel);
     if (h->orphans)
         box_end_orphans(&h->ctx);

@@ -16,6 +16,7 @@
 #include "supervisor/scope.h"
 #include "supervisor/service.h"
 #include "supervisor/watch/journal.h"
+#include "supervisor/watch/logs.h"
 
 #define EXIT_DONE       0
 #define EXIT_FAILED     1
@@ -61,6 +62,7 @@ typedef struct Host {
     Control *control;
     Journal *journal;
     Timers *timers; /* NULL: no module has one */
+    LogWatch *logs; /* NULL until a module's output went into a file */
     Waiter *waiters;
     size_t n_waiters;
     struct ScaleWait *scales; /* scale.c: clients that wait for a number of instances */

@@ -349,7 +349,7 @@ static int open_log(void *host, const char *name, const char **ret_kind, int *re
 {
     Host *h = host;
     const Module *m = h->modules[graph_index(h->graph, name)];
-    LogTarget t = output_target(m);
+    LogTarget t = output_target(m, OUTPUT_STDOUT);
     *ret_kind = log_target_names[t];
     if (t == LOG_FILE)
         return output_open_log(m, ret_fd, e);

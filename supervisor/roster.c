@@ -36,6 +36,7 @@ static Module *module_new(Host *h, const ModulePolicy *policy)
 
 static void module_close(Host *h, Module *m)
 {
+    log_watch_forget(h->logs, m);
     generation_free(m->generation);
     sd_event_source_disable_unref(m->restart_timer);
     timers_forget(m);

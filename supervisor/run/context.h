@@ -22,6 +22,8 @@ typedef struct RunHooks {
     void (*changed)(void *host, Generation *g, LifecycleState before);
     /* The main process has ended; the cause is in g->exit. */
     void (*exited)(void *host, Generation *g);
+    /* The module's output goes where its policy says, from now on. */
+    void (*logging)(void *host, const Module *m);
     /* Something worth telling: `detail` is stolen, may be NULL. `phase` may be NULL. */
     void (*event)(void *host, const Module *m, uint64_t generation, const char *event, const char *phase,
                   json_t *detail);

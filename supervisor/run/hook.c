@@ -319,8 +319,8 @@ static int watch_command(Hook *h, const Spawned *child, Error *e)
 static int launch(Hook *h, Error *e)
 {
     Module *m = h->generation->module;
-    _cleanup_fd_ int out = -EBADF;
-    int r = output_open(m, &out, e);
+    _cleanup_fd_ int out = -EBADF, error = -EBADF;
+    int r = output_open(m, &out, &error, e);
     if (r < 0)
         return r;
     _cleanup_strv_ char **env = spawn_environment(m, h->box, h->extra), **argv = h->commands ? words(h) : NULL;
@@ -330,7 +330,7 @@ static int launch(Hook *h, Error *e)
         .argv = argv,
         .envp = env,
         .output = out,
-        .error = out,
+        .error = error >= 0 ? error : out,
         .ready_fd = -EBADF,
         .probe = h->probe,
         .probe_argument = h->probe_argument,

@@ -1,34 +1,41 @@
-/* See output.h. Files are O_APPEND, so that several writers and a truncating rotation mix whole writes only. */
+/* See output.h. Files are O_APPEND, so that several writers mix whole writes only and a rotation (rotate.h) can take
+ * away the beginning while they go on at the end. */
 #include "supervisor/run/output.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 
 #define JOURNAL_SOCKET "/run/systemd/journal/stdout"
 
-LogTarget output_target(const Module *m)
+LogTarget output_target(const Module *m, OutputStream stream)
 {
     LogTarget t = m->policy->log;
+    if (stream == OUTPUT_STDERR && m->policy->log_stderr != LOG_DEFAULT)
+        t = m->policy->log_stderr;
     if (t == LOG_DEFAULT)
         t = access(JOURNAL_SOCKET, F_OK) == 0 ? LOG_JOURNAL : LOG_FILE;
     return t;
 }
 
-static void file_name(const Module *m, char name[static MODULE_NAME_MAX + 8])
+bool output_error_file(const Module *m)
 {
-    snprintf(name, MODULE_NAME_MAX + 8, "%s.log", module_name(m));
+    return m->policy->log_stderr == LOG_FILE;
 }
 
-static int open_file(const Module *m, int *ret, Error *e)
+char *output_file_name(const Module *m, OutputStream stream)
 {
-    char name[MODULE_NAME_MAX + 8];
-    file_name(m, name);
+    return xasprintf("%s%s.log", module_name(m), stream == OUTPUT_STDERR ? ".err" : "");
+}
+
+static int open_file(const Module *m, OutputStream stream, int *ret, Error *e)
+{
+    _cleanup_(freep) char *name = output_file_name(m, stream);
     int fd = open_beneath(m->ctx->logs_dir, name, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY, 0600);
     if (fd < 0)
         return error_errno(e, fd, "cannot open the log /var/log/bulkhead/%s/%s", m->ctx->instance, name);
@@ -36,17 +43,26 @@ static int open_file(const Module *m, int *ret, Error *e)
     return 0;
 }
 
-int output_open(const Module *m, int *ret, Error *e)
+/* Standard error that is asked into the journal has a stream of its own, to be told from the output by its priority; a
+ * line's own prefix (<4>) wins. */
+static int open_journal(const Module *m, OutputStream stream, int *ret, Error *e)
+{
+    int fd = sd_journal_stream_fd(module_name(m), stream == OUTPUT_STDERR ? LOG_ERR : LOG_INFO, 1);
+    if (fd < 0)
+        return error_errno(e, fd, "cannot connect to the journal (%s = file would not need it)",
+                           stream == OUTPUT_STDERR ? "log_stderr" : "log");
+    *ret = fd;
+    return 0;
+}
+
+static int open_stream(const Module *m, OutputStream stream, int *ret, Error *e)
 {
     int fd = -EBADF;
-    switch (output_target(m)) {
+    switch (output_target(m, stream)) {
     case LOG_JOURNAL:
-        fd = sd_journal_stream_fd(module_name(m), LOG_INFO, 1);
-        if (fd < 0)
-            return error_errno(e, fd, "cannot connect to the journal (log = file would not need it)");
-        break;
+        return open_journal(m, stream, ret, e);
     case LOG_INHERIT:
-        fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+        fd = fcntl(stream == OUTPUT_STDERR ? STDERR_FILENO : STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
         break;
     case LOG_NULL:
         fd = fcntl(m->ctx->null_fd, F_DUPFD_CLOEXEC, 3);
@@ -54,7 +70,7 @@ int output_open(const Module *m, int *ret, Error *e)
     case LOG_FILE:
     case LOG_DEFAULT:
     case LOG_TARGET_N:
-        return open_file(m, ret, e);
+        return open_file(m, stream, ret, e);
     }
     if (fd < 0)
         return error_errno(e, -errno, "cannot open the output");
@@ -62,10 +78,22 @@ int output_open(const Module *m, int *ret, Error *e)
     return 0;
 }
 
+int output_open(const Module *m, int *ret_output, int *ret_error, Error *e)
+{
+    _cleanup_fd_ int out = -EBADF;
+    int r = open_stream(m, OUTPUT_STDOUT, &out, e);
+    *ret_error = -EBADF;
+    if (r == 0 && m->policy->log_stderr != LOG_DEFAULT)
+        r = open_stream(m, OUTPUT_STDERR, ret_error, e);
+    if (r < 0)
+        return r;
+    *ret_output = TAKE_FD(out);
+    return 0;
+}
+
 int output_open_log(const Module *m, int *ret, Error *e)
 {
-    char name[MODULE_NAME_MAX + 8];
-    file_name(m, name);
+    _cleanup_(freep) char *name = output_file_name(m, OUTPUT_STDOUT);
     int fd = open_beneath(m->ctx->logs_dir, name, O_RDONLY | O_NOCTTY, 0);
     if (fd == -ENOENT)
         return error_set(e, fd, "%s has not logged anything yet", module_name(m));

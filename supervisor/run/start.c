@@ -322,12 +322,13 @@ static int launch_main(Generation *g, Error *e)
     if (r < 0)
         return r;
     e->stage[0] = '\0';
-    _cleanup_fd_ int out = -EBADF;
-    r = output_open(m, &out, e);
+    _cleanup_fd_ int out = -EBADF, error = -EBADF;
+    r = output_open(m, &out, &error, e);
     if (r < 0) {
         error_stage(e, "output");
         return r;
     }
+    m->ctx->hooks->logging(m->ctx->host, m);
     char *extra[] = {g->notify ? (char *)(uintptr_t)notify_variable(g->notify) : NULL, NULL};
     _cleanup_strv_ char **env = spawn_environment(m, g->leaf, extra);
     SpawnRequest request = {
@@ -336,7 +337,7 @@ static int launch_main(Generation *g, Error *e)
         .argv = m->policy->exec,
         .envp = env,
         .output = out,
-        .error = out,
+        .error = error >= 0 ? error : out,
         .ready_fd = g->launch->ready_write,
         .ready_number = (int)m->policy->ready.number,
         .filtered = true,

@@ -213,6 +213,9 @@ static void check_module_defaults(const ModulePolicy *m)
     assert_int_equal(m->success_exit_status.codes[0], 1);
     assert_int_equal(m->success_exit_status.signals, 0);
     assert_int_equal(m->log, LOG_DEFAULT);
+    assert_int_equal(m->log_stderr, LOG_DEFAULT);
+    assert_int_equal(m->log_max_size, 10 << 20);
+    assert_int_equal(m->log_keep, 5);
     assert_null(m->runtime_directory);
     assert_null(m->state_directory);
     assert_null(m->logs_directory);

@@ -176,6 +176,15 @@ static void test_words_of_choice(void **state)
     assert_true(take("module.log", "journal", &m) && m.log == LOG_JOURNAL);
     assert_true(take("module.log", "file", &m) && take("module.log", "null", &m) && take("module.log", "inherit", &m));
     REFUSE("module.log", "default", "syslog");
+    assert_true(take("module.log_stderr", "file", &m) && m.log_stderr == LOG_FILE);
+    assert_true(take("module.log_stderr", "journal", &m) && take("module.log_stderr", "null", &m));
+    REFUSE("module.log_stderr", "default", "stdout", "same");
+    assert_true(take("module.log_max_size", "64K", &m) && m.log_max_size == 64 << 10);
+    assert_true(take("module.log_max_size", "infinity", &m) && m.log_max_size == UINT64_MAX);
+    REFUSE("module.log_max_size", "0", "63K", "10000000", "10 M", "50%");
+    assert_true(take("module.log_keep", "0", &m) && m.log_keep == 0);
+    assert_true(take("module.log_keep", "100", &m) && m.log_keep == LOG_KEEP_MAX);
+    REFUSE("module.log_keep", "101", "infinity", "-1", "5M");
     assert_true(take("sandbox.on_violation", "log", &m) && m.sandbox.on_violation == VIOLATION_LOG);
     assert_true(take("recovery.restart", "always", &m) && m.recovery.restart == RESTART_ALWAYS);
     assert_true(take("recovery.restart", "no", &m) && m.recovery.restart == RESTART_NO);
