@@ -162,8 +162,6 @@ static void check_timer(Builder *b)
     if (m->remain_after_exit)
         complain_at(b, (const char *const[]){"module.remain_after_exit"}, 1,
                     "what stays done is not started by [timer] again (no)");
-    if (t->persistent && !t->on_calendar)
-        complain_at(b, how, 1, "only times of the wall clock can be made up for (on_calendar)");
 }
 
 static void check_together(Builder *b)

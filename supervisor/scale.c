@@ -10,6 +10,7 @@
 #include "supervisor/plan/budget.h"
 #include "supervisor/pump.h"
 #include "supervisor/roster.h"
+#include "supervisor/timers.h"
 
 static bool is_over(const char *name, const char *template, unsigned n)
 {
@@ -88,9 +89,14 @@ static void wish(Host *h, const char *template, unsigned n)
         if (h->modules[i]->leaving)
             jobs_leave(h, i);
     }
-    for (size_t i = first; i < first + count; i++)
-        if (!h->modules[i]->leaving)
+    for (size_t i = first; i < first + count; i++) {
+        if (h->modules[i]->leaving)
+            continue;
+        if (h->modules[i]->timer) /* the clock runs it, no scale */
+            timers_arm(h, h->modules[i], false);
+        else if (h->status[i] != NODE_DONE)
             jobs_start(h, i, NULL);
+    }
 }
 
 static void no_such_template(const Host *h, const char *template, ControlReply *reply)
@@ -167,6 +173,8 @@ static bool instance_settled(const Host *h, size_t i, char **ret_why)
     const char *name = module_name(m);
     if (m->leaving)
         return false;
+    if (m->timer)
+        return true;
     if (h->status[i] == NODE_FAILED || (h->status[i] == NODE_WAITING && m->next_start)) {
         _cleanup_(freep) char *how = pump_failure_text(m);
         *ret_why = xasprintf("%s%s", how, m->next_start ? " (it will be tried again)" : "");

@@ -302,6 +302,20 @@ def test_instances_have_timers_of_their_own(daemon):
     d.stop()
 
 
+def test_scaled_up_and_down(daemon):
+    d = daemon({"tick": job(timer__every="1h", timer__on_calendar="yearly", module__instances=1), "once": job(module__instances=1)})
+    d.wait("once@1", lambda m: m["last_exit"])
+    d.cli("scale", "tick", "3", rc=0)
+    assert [d.module(f"tick@{i}")["timer"]["armed"] for i in (1, 2, 3)] == [True] * 3
+    assert [d.module(f"tick@{i}")["generation"] for i in (1, 2, 3)] == [None] * 3, "the clock runs it, no scale"
+    assert len(d.json("timers")) == 3
+    d.cli("scale", "tick", "1", rc=0)
+    assert [r["module"] for r in d.json("timers")] == ["tick@1"] and HOUR - 60 < next_in(d, "tick@1") <= HOUR
+    d.cli("scale", "once", "2", rc=0)
+    assert [d.module(f"once@{i}")["generation"] for i in (1, 2)] == [1, 1], "only the new one has work to do"
+    d.stop()
+
+
 def test_a_restart_by_hand_is_a_run(daemon):
     d = daemon.make()
     go = d.fifo("go")
