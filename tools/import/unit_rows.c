@@ -61,6 +61,7 @@ const UnitRow unit_rows[] = {
     FITS("Unit", "RefuseManualStop", "no", "whoever may stop modules may stop this one (operate_group says who)"),
     FITS("Unit", "AllowIsolate", "no", "there are no targets to isolate"),
     FITS("Unit", "DefaultDependencies", "yes", "bulkheadd starts when the host is up, and its modules with it (what must run before that stays with systemd)"),
+    D("Unit", "IgnoreOnSnapshot", "module", "systemd takes no notice of it any more"),
     D("Unit", "IgnoreOnIsolate", "module", "there are no targets to isolate"),
     D("Unit", "SurviveFinalKillSignal", "module", "no process outlives its module"),
     D("Unit", "JobTimeoutSec", "module", "a start is bounded by start_timeout, a stop by stop_timeout"),
@@ -362,7 +363,13 @@ const UnitRow unit_rows[] = {
     D("Service", "RestartKillSignal", "module", "a restart stops it as any stop does (stop_signal)"),
     FITS("Service", "FinalKillSignal", "SIGKILL", "what does not end in stop_timeout is killed"),
     C("Service", "ReloadSignal", take_signal, "module.reload_signal"),
-    D("Service", "ProtectHostnameMode", "sandbox", "setting needs sys_admin, which no module has unless it is given"),
+    D("Service", "PrivateBPF", "sandbox", "bpffs is covered for every module"),
+    D("Service", "BPFDelegateCommands", "sandbox", "bpffs is covered for every module"), D("Service", "BPFDelegateMaps", "sandbox", "bpffs is covered for every module"),
+    D("Service", "BPFDelegatePrograms", "sandbox", "bpffs is covered for every module"), D("Service", "BPFDelegateAttachments", "sandbox", "bpffs is covered for every module"),
+    D("Service", "DelegateNamespaces", "sandbox", "namespaces are the host's"),
+    D("Service", "BusPolicy", "module", "systemd takes no notice of it any more"), D("Service", "NetClass", "limits", "systemd takes no notice of it any more"),
+    D("Service", "SysVStartPriority", "module", "systemd takes no notice of it any more"),
+    D("Service", "Capabilities", "sandbox", "systemd takes no notice of it any more (capabilities = those it needs)"),
 
     /* [Install] */
     {.section = "Install", .name = "WantedBy", .take = take_wanted_by, .to = "module.wants", .why = "reverse", .early = true, .many = true},

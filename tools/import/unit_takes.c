@@ -151,7 +151,12 @@ UNIT_TAKE(take_umask)
 UNIT_TAKE(take_signal)
 {
     const char *name = from->value + (str_starts(from->value, "SIG") ? 3 : 0);
-    set(u, row, from, name);
+    if (sketch_get(u->s, row->to))
+        drop(u, row, from, "the command that systemd runs first says so already");
+    else if (strcmp(row->to, "module.reload_signal") == 0 && sketch_get(u->s, "module.exec_reload"))
+        drop(u, row, from, "exec_reload holds the commands that a reload runs");
+    else
+        set(u, row, from, name);
 }
 
 /* Words parted by blanks become items; of "dir:link" the link falls away. */

@@ -301,13 +301,15 @@ static int take_quantity(const char **s, const Factor *units, size_t n_units, ui
         *s = unit + letters;
         break;
     }
-    uint64_t sum = 0, scale = factor;
+    uint64_t sum = 0, scale = 1, parts = 0;
     if (__builtin_mul_overflow(v, factor, &sum))
         return -EINVAL;
-    for (size_t i = 0; i < part && scale >= 10; i++) {
-        scale /= 10;
-        sum += scale * (uint64_t)(fraction[i] - '0');
+    for (size_t i = 0; i < part && i < 9; i++) {
+        scale *= 10;
+        parts = parts * 10 + (uint64_t)(fraction[i] - '0');
     }
+    if (__builtin_add_overflow(sum, factor / scale * parts + factor % scale * parts / scale, &sum))
+        return -EINVAL;
     *ret = sum;
     return 0;
 }
