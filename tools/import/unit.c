@@ -388,7 +388,7 @@ void unit_import(UnitImport *u)
     finish_capabilities(u);
     for (size_t i = 0; i < ELEMENTS(all); i++)
         walk(u, all[i], false);
-    if (!sketch_get(u->s, "recovery.restart") && !u->oneshot)
+    if (!sketch_get(u->s, "recovery.restart"))
         sketch_own(u->s, "recovery.restart", "no", "there is no Restart= in it, and systemd's default is no");
 }
 
