@@ -66,6 +66,8 @@ const Key keys[] = {
     M("module", "requires", requires, MODULES, "", "db, cache", "must be ready before it starts; their failure is its failure"),
     M("module", "wants", wants, MODULES, "", "metrics", "are started too and waited for, but may fail"),
     M("module", "after", after, MODULES, "", "migrate", "order only, for what is being started anyway"),
+    M("module", "part_of", part_of, MODULES, "", "db", "is stopped and restarted with them, but not started with them; no order"),
+    M("module", "condition_path_exists", condition_path_exists, CONDITIONS, "", "/etc/web/on, !/etc/web/off", "paths that must exist, with ! before one must not, or it is not started, which is no failure", .variables = true),
     M("module", "required", required, YES_NO, "no", "yes", "whether the system cannot run without it"),
     M("module", "ready", ready, READY, "none", "tcp:80", "what shows that it is ready: nothing, exec succeeded, sd_notify, a newline on a descriptor, a listener"),
     M("module", "start_timeout", start_timeout, TIME, "60s", "10s", "how long it may take to become ready; a oneshot without it has no limit", .min = 1, .max = INFINITE),

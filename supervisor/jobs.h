@@ -15,5 +15,7 @@ void jobs_stop(Host *h, size_t i, bool cascade, ControlReply *reply);
 void jobs_restart(Host *h, size_t i, bool cascade, ControlReply *reply);
 /* Wants `i` down for good, whoever requires it: what stays does without. */
 void jobs_leave(Host *h, size_t i);
+/* Module i is to start anew by recovery: what is part of it and runs is restarted too. */
+void jobs_restart_parts(Host *h, size_t i);
 /* Everything down, in reverse order. */
 void jobs_stop_all(Host *h);

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "supervisor/jobs.h"
 #include "supervisor/roster.h"
+#include "supervisor/run/condition.h"
 #include "supervisor/run/start.h"
 #include "supervisor/scale.h"
 #include "supervisor/stop/teardown.h"
@@ -80,6 +81,7 @@ static int on_restart_timer(sd_event_source *s, uint64_t usec, void *userdata)
     m->restart_timer = sd_event_source_disable_unref(m->restart_timer);
     m->next_start = 0;
     m->restarts++;
+    jobs_restart_parts(m->ctx->host, m->index);
     pump_wake(m->ctx->host);
     return 0;
 }
@@ -91,6 +93,7 @@ static void plan_restart(Host *h, size_t i, uint64_t delay)
     if (delay == 0 || sd_event_add_time_relative(h->ctx.event, &m->restart_timer, CLOCK_MONOTONIC, delay, 1000,
                                                  on_restart_timer, m) < 0) {
         m->restarts++;
+        jobs_restart_parts(h, i);
         return;
     }
     m->next_start = usec_add(now_realtime(), delay);
@@ -308,13 +311,24 @@ static char *dependency_text(const Host *h, size_t on)
                      own ? ": " : "", m->last_error ? m->last_error : str_or(how, "its start did"));
 }
 
+/* It is not to be started here, or not now: no failure, and who requires it need not wait. */
+static void condition_failed(Host *h, Module *m)
+{
+    h->status[m->index] = NODE_DONE;
+    m->want_up = false;
+    m->since = now_realtime();
+    log_info("module=%s event=condition-failed reason=\"%s\"", module_name(m), m->condition);
+    run_event(&h->ctx, m, 0, "condition-failed", NULL, json_pack("{s:s}", "condition", m->condition));
+    waiters_settle(h, m);
+}
+
 static bool try_start(Host *h, size_t i)
 {
     Module *m = h->modules[i];
     size_t on = 0;
     if (m->generation || m->next_start || h->shutting_down)
         return false;
-    switch (schedule_start(h->graph, h->status, i, &on)) {
+    switch (schedule_start(h->graph, h->status, h->stopping, i, &on)) {
     case SCHEDULE_WAIT:
         return false;
     case SCHEDULE_DEPENDENCY_FAILED: {
@@ -331,9 +345,14 @@ static bool try_start(Host *h, size_t i)
     case SCHEDULE_GO:
         break;
     }
-    if (!may_begin_another(h))
+    if (schedule_parts_go_first(h->graph, h->status, h->stopping, i, &on) || !may_begin_another(h))
         return false;
     timers_run_begins(h, m);
+    free(TAKE_PTR(m->condition));
+    if ((m->condition = condition_unmet(m->policy))) {
+        condition_failed(h, m);
+        return true;
+    }
     h->status[i] = NODE_STARTING;
     generation_start(m);
     uint64_t delay = h->policy->supervisor.start_delay;

@@ -141,6 +141,7 @@ static json_t *module_json(const Host *h, const Module *m)
     json_object_set_new(o, "pids",
                         json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(l->pids_max)));
     json_object_set_new(o, "hook", waits_hook(m));
+    json_object_set_new(o, "condition", text(m->condition));
     json_object_set_new(o, "last_exit", last_exit_json(m->last_exit));
     json_object_set_new(o, "timer", timers_json(m));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
@@ -240,6 +241,15 @@ static json_t *pressure(const Generation *g)
     return json_pack("{s:f,s:f,s:f}", "cpu", p.cpu, "memory", p.memory, "io", p.io);
 }
 
+static json_t *part_of(const Host *h, const Module *m)
+{
+    json_t *out = json_array();
+    const Edges *e = &h->graph->nodes[m->index].part_of;
+    for (size_t k = 0; k < e->n; k++)
+        json_array_append_new(out, json_string(module_name(h->modules[e->to[k]])));
+    return out;
+}
+
 static json_t *explain(void *host, const char *name)
 {
     Host *h = host;
@@ -260,6 +270,8 @@ static json_t *explain(void *host, const char *name)
     json_object_set_new(o, "type", json_string(module_type_names[m->policy->type]));
     json_object_set_new(o, "timer", timers_json(m));
     json_object_set_new(o, "done", json_boolean(h->status[i] == NODE_DONE && !m->leaving));
+    json_object_set_new(o, "condition", text(m->condition));
+    json_object_set_new(o, "part_of", part_of(h, m));
     json_object_set_new(o, "waits_for_detail", waits_for_detail(h, m));
     json_object_set_new(o, "hook", waits_hook(m));
     json_object_set_new(o, "group", text(m->policy->group));

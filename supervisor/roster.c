@@ -51,6 +51,7 @@ static void module_close(Host *h, Module *m)
     free(m->last_exit);
     teardown_result_free(m->last_teardown);
     module_clear_error(m);
+    free(m->condition);
     free(m);
 }
 

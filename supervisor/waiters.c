@@ -24,6 +24,14 @@ void waiters_answer(Host *h, const Module *m, WaitFor what, const char *error)
     h->n_waiters = kept;
 }
 
+void waiters_settle(Host *h, const Module *m)
+{
+    for (size_t k = 0; k < h->n_waiters; k++)
+        if (h->waiters[k].module == m && h->waiters[k].what == WAIT_RESTART)
+            h->waiters[k].what = WAIT_UP;
+    waiters_answer(h, m, WAIT_UP, NULL);
+}
+
 void waiters_answer_now(Host *h, ControlReply *reply)
 {
     for (size_t k = 0; k < h->n_waiters; k++) {

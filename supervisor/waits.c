@@ -13,9 +13,10 @@ static char *span(uint64_t usec)
                                                                   : usec / USEC_PER_SEC * USEC_PER_SEC);
 }
 
-static bool on_its_way(NodeStatus s)
+static bool on_its_way(const Host *h, size_t i)
 {
-    return s == NODE_WAITING || s == NODE_STARTING || s == NODE_STOPPING;
+    NodeStatus s = h->status[i];
+    return s == NODE_WAITING || s == NODE_STARTING || s == NODE_STOPPING || (s == NODE_READY && h->stopping[i]);
 }
 
 /* Calls fn for each module that m waits for, once. */
@@ -28,7 +29,10 @@ static void each_module(const Host *h, const Module *m, void (*fn)(const Host *h
         const Edges *kinds[] = {&n->requires, &n->wants, &n->after};
         for (size_t k = 0; k < ELEMENTS(kinds); k++)
             for (size_t j = 0; j < kinds[k]->n; j++)
-                on[kinds[k]->to[j]] |= on_its_way(h->status[kinds[k]->to[j]]);
+                on[kinds[k]->to[j]] |= on_its_way(h, kinds[k]->to[j]);
+        size_t part;
+        if (schedule_parts_go_first(h->graph, h->status, h->stopping, m->index, &part))
+            on[part] = true;
     }
     if (h->stopping[m->index] && m->generation && !m->generation->lifecycle.intentional)
         for (size_t j = 0; j < n->before.n; j++)

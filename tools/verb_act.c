@@ -26,7 +26,8 @@ typedef struct Target {
     const char *name;
     sd_bus_slot *slot;
     bool over;
-    bool torn_down; /* phases were seen: it was not down already */
+    bool torn_down;  /* phases were seen: it was not down already */
+    char *condition; /* why nothing was started, which is no failure; NULL = it was */
 } Target;
 
 struct Work {
@@ -56,10 +57,18 @@ static void on_event(const json_t *event, const char *line, void *userdata)
 {
     (void)line;
     Work *w = userdata;
-    for (size_t i = 0; i < w->n && w->targets; i++)
-        if (str_equal(member_string(event, "event"), "phase") &&
-            str_equal(member_string(event, "module"), w->targets[i].name))
-            w->targets[i].torn_down = true;
+    const char *what = member_string(event, "event");
+    for (size_t i = 0; i < w->n && w->targets; i++) {
+        Target *t = &w->targets[i];
+        if (!str_equal(member_string(event, "module"), t->name))
+            continue;
+        if (str_equal(what, "phase"))
+            t->torn_down = true;
+        if (str_equal(what, "condition-failed")) {
+            free(t->condition);
+            t->condition = xstrdup(str_or(member_string(json_object_get(event, "detail"), "condition"), "a condition"));
+        }
+    }
     char *text = view_progress(event);
     if (!text)
         return;
@@ -88,6 +97,11 @@ static bool stops(const Args *a)
 static void report_done(Work *w, const Target *t)
 {
     const Args *a = w->args;
+    if (t->condition && !a->no_block) {
+        term_progress(NULL);
+        say_error("%s was not started, which is no failure: %s", t->name, t->condition);
+        return;
+    }
     if (!a->verbose && !term()->output_is_terminal)
         return;
     static const char *const past[][2] = {{"start", "started"},
@@ -243,8 +257,10 @@ static ToolStatus act_on(Work *w, char **names)
     int r = client_watch(w->client, &events);
     ToolStatus status = r < 0 ? client_failed(w->client, NULL, r, NULL) : run(w, names);
     term_progress(NULL);
-    for (size_t i = 0; i < w->n; i++)
+    for (size_t i = 0; i < w->n; i++) {
         sd_bus_slot_unref(w->targets[i].slot);
+        free(w->targets[i].condition);
+    }
     free(w->targets);
     free(w->progress);
     return status;

@@ -122,6 +122,10 @@ static void say_down(StrBuf *b, const json_t *x, const View *v)
     if (next != UINT64_MAX) {
         add_span(b, "It will be started again in ", next > v->now ? next - v->now : 0, ".\n");
         say_attempts(b, x);
+    } else if (member_string(x, "condition") && !str_equal(member_string(x, "wants"), "up")) {
+        strbuf_adds(b, "It was not started, which is no failure: ");
+        add_shown(b, member_string(x, "condition"));
+        strbuf_addf(b, "; start it once that has changed: `bulkhead start %s`.\n", name);
     } else if (json_is_true(json_object_get(x, "gave_up"))) {
         say_attempts(b, x);
         strbuf_addf(b, "Recovery has given up: it stays down until %s`bulkhead start %s`.\n", timed, name);
@@ -295,6 +299,11 @@ char *view_explain(const json_t *x, const View *v)
         strbuf_addf(&b, "Its last start failed at %s: ", str_or(member_string(last_error, "stage"), "?"));
         add_shown(&b, str_or(member_string(last_error, "message"), "?"));
         strbuf_adds(&b, ".\n");
+    }
+    if (json_array_size(json_object_get(x, "part_of")) > 0) {
+        strbuf_adds(&b, "It is stopped and restarted with ");
+        add_list(&b, json_object_get(x, "part_of"), NULL);
+        strbuf_adds(&b, " (part_of).\n");
     }
     say_last_exit(&b, x, v);
     const json_t *denied = json_object_get(x, "denied");

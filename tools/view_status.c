@@ -86,6 +86,11 @@ static char *note(const json_t *m, uint64_t now)
     if (hook)
         strbuf_addf(&b, "%s%s", b.len ? ", " : "", hook);
     free(hook);
+    const char *condition = member_string(m, "condition");
+    if (condition && str_equal(state, "idle")) {
+        _cleanup_(freep) char *shown = str_escape(condition, strlen(condition), 400);
+        strbuf_addf(&b, "%s%s", b.len ? ", " : "", shown);
+    }
     bool bad = json_is_object(x) && (member_number(x, "code") != 0 || json_is_true(json_object_get(x, "oom")));
     bool wanted = str_equal(state, "idle") && next == UINT64_MAX; /* stopped by somebody: its end is no news */
     bool news = !str_equal(state, "running") || member_number(m, "restarts") > 0;
@@ -302,6 +307,9 @@ char *view_module(const json_t *m, const View *v)
         _cleanup_(freep) char *in = format_usec(next > v->now ? next - v->now : 0);
         add_line(&b, "next start", xasprintf("in %s", in));
     }
+    const char *condition = member_string(m, "condition");
+    if (condition && str_equal(state, "idle"))
+        add_line(&b, "not started", str_escape(condition, strlen(condition), 4096));
     add_line(&b, "runs", hook_text(json_object_get(m, "hook")));
     add_line(&b, "pid", number_text(member_number(m, "pid")));
     const char *group = str_or(member_string(m, "group"), "");

@@ -395,19 +395,17 @@ static void closure_push(const Edges *e, bool *seen, size_t *stack, size_t *dept
 }
 
 /* Which edges a walk follows. */
-typedef enum Walk {
-    WALK_REQUIRES = 1,
-    WALK_WANTS = 2,
-    WALK_REQUIRED_BY = 4,
-    WALK_PARTS = 8,
-} Walk;
+enum { WALK_REQUIRES = 1, WALK_WANTS = 2, WALK_REQUIRED_BY = 4, WALK_PARTS = 8 };
 
-/* `seen` is the walk's own: what the caller had marked before says nothing about that module's dependencies. */
-static void closure(const Graph *g, size_t start, unsigned walk, bool *set)
+/* `seen` is the walk's own: what the caller had marked before says nothing about that module's dependencies. With
+ * `active` only those are reached. */
+static void closure(const Graph *g, size_t start, unsigned walk, const bool *active, bool *set)
 {
     _cleanup_(freep) bool *seen = new0_array(bool, g->n);
     _cleanup_(freep) size_t *stack = new0_array(size_t, g->n);
     size_t depth = 0;
+    for (size_t i = 0; active && i < g->n; i++)
+        seen[i] = !active[i];
     seen[start] = true;
     stack[depth++] = start;
     while (depth > 0) {
@@ -427,20 +425,15 @@ static void closure(const Graph *g, size_t start, unsigned walk, bool *set)
 
 void graph_closure_up(const Graph *g, size_t i, bool *set)
 {
-    closure(g, i, WALK_REQUIRES | WALK_WANTS, set);
+    closure(g, i, WALK_REQUIRES | WALK_WANTS, NULL, set);
 }
 
 void graph_closure_down(const Graph *g, size_t i, bool *set)
 {
-    closure(g, i, WALK_REQUIRED_BY, set);
+    closure(g, i, WALK_REQUIRED_BY, NULL, set);
 }
 
-void graph_closure_parts(const Graph *g, size_t i, bool *set)
+void graph_taken_along(const Graph *g, size_t i, bool cascade, const bool *active, bool *set)
 {
-    closure(g, i, WALK_PARTS, set);
-}
-
-void graph_closure_cascade(const Graph *g, size_t i, bool *set)
-{
-    closure(g, i, WALK_REQUIRED_BY | WALK_PARTS, set);
+    closure(g, i, WALK_PARTS | (cascade ? WALK_REQUIRED_BY : 0), active, set);
 }

@@ -45,10 +45,10 @@ void graph_closure_up(const Graph *g, size_t i, bool *set);
 /* Marks module i and all that require it, transitively (wants and after do not count). */
 void graph_closure_down(const Graph *g, size_t i, bool *set);
 
-/* Marks module i and all that are part of it, transitively: what a stop or restart of it takes along. */
-void graph_closure_parts(const Graph *g, size_t i, bool *set);
-/* Marks module i, all that require it and all that are part of it or of one of those, transitively. */
-void graph_closure_cascade(const Graph *g, size_t i, bool *set);
+/* Marks module i and what a stop or restart of it takes along, transitively: those that are part of it and, with
+ * `cascade`, those that require it. Only modules with active[] count (n bools); what is not active passes nothing on.
+ */
+void graph_taken_along(const Graph *g, size_t i, bool cascade, const bool *active, bool *set);
 
 /* The index of a module by name, or -ENOENT. */
 ssize_t graph_index(const Graph *g, const char *name);

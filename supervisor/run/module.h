@@ -79,6 +79,7 @@ struct Module {
     RecoveryHistory history;
     JobTimer *timer; /* NULL: it has none */
     bool gave_up;
+    char *condition; /* which condition did not hold when it was last to start, in words; NULL = all did */
     uint64_t restarts;
     uint64_t since; /* wall clock µs of the last change of state */
 

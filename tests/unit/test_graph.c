@@ -231,16 +231,20 @@ static void parts_order_nothing(void **state)
     assert_int_equal(g->nodes[mutual].part_of.n, 1);
     assert_int_equal(g->nodes[app].parts.n, 0);
 
-    bool up[6] = {0}, parts[6] = {0}, cascade[6] = {0}, of_app[6] = {0};
+    bool up[6] = {0}, parts[6] = {0}, cascade[6] = {0}, of_app[6] = {0}, less[6] = {0};
+    bool all[6] = {true, true, true, true, true, true};
     graph_closure_up(g, app, up); /* being a part starts nothing */
-    graph_closure_parts(g, db, parts);
-    graph_closure_cascade(g, db, cascade);
-    graph_closure_parts(g, app, of_app);
+    graph_taken_along(g, db, false, all, parts);
+    graph_taken_along(g, db, true, all, cascade);
+    graph_taken_along(g, app, false, all, of_app);
+    all[web] = all[db] = false; /* what is down passes nothing on, but for the one it is about */
+    graph_taken_along(g, db, true, all, less);
     for (size_t i = 0; i < g->n; i++) {
         assert_int_equal(up[i], i == app);
         assert_int_equal(parts[i], i == db || i == app || i == mutual);
         assert_int_equal(cascade[i], parts[i] || i == web || i == tail);
         assert_int_equal(of_app[i], i == app);
+        assert_int_equal(less[i], parts[i]);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "supervisor/plan/schedule.h"
 
 enum { UNTOUCHED = 77 };
+static const bool nobody[WORLD_RANDOM_MAX]; /* is being stopped */
 
 /* app depends on dep by one kind of edge. */
 static Graph *pair(World *w, int kind)
@@ -27,17 +28,23 @@ static void start_cells(void **state)
     for (int kind = 0; kind < 3; kind++) {
         _cleanup_world_ World w = {0};
         _cleanup_(graph_freep) Graph *g = pair(&w, kind);
-        for (NodeStatus s = 0; s < NODE_STATUS_N; s++) {
-            NodeStatus status[] = {NODE_WAITING, s};
-            size_t on = UNTOUCHED;
-            assert_int_equal(schedule_start(g, status, 0, &on), expected[kind][s]);
-            assert_int_equal(on, expected[kind][s] == SCHEDULE_GO ? UNTOUCHED : 1);
-            on = UNTOUCHED;
-            status[0] = s;
-            status[1] = NODE_WAITING; /* nothing below it: who depends on it is no matter */
-            assert_int_equal(schedule_start(g, status, 1, &on), SCHEDULE_GO);
-            assert_int_equal(on, UNTOUCHED);
-        }
+        for (NodeStatus s = 0; s < NODE_STATUS_N; s++)
+            for (int going = 0; going < 2; going++) {
+                /* READY and to be stopped is STOPPING; else what is asked of it changes nothing. */
+                ScheduleAnswer answer = s == NODE_READY && going ? SCHEDULE_WAIT : expected[kind][s];
+                NodeStatus status[] = {NODE_WAITING, s};
+                bool stopping[] = {false, going};
+                size_t on = UNTOUCHED;
+                assert_int_equal(schedule_start(g, status, stopping, 0, &on), answer);
+                assert_int_equal(on, answer == SCHEDULE_GO ? UNTOUCHED : 1);
+                on = UNTOUCHED;
+                status[0] = s;
+                status[1] = NODE_WAITING; /* nothing below it: who depends on it is no matter */
+                stopping[0] = going;
+                stopping[1] = false;
+                assert_int_equal(schedule_start(g, status, stopping, 1, &on), SCHEDULE_GO);
+                assert_int_equal(on, UNTOUCHED);
+            }
     }
 }
 
@@ -71,11 +78,39 @@ static void failure_is_told_before_waiting(void **state)
     world_add(&w, "z", "a b", NULL, NULL);
     _cleanup_(graph_freep) Graph *g = world_graph(&w);
     size_t on = UNTOUCHED;
-    assert_int_equal(schedule_start(g, (NodeStatus[]){NODE_STARTING, NODE_FAILED, NODE_WAITING}, 2, &on),
+    assert_int_equal(schedule_start(g, (NodeStatus[]){NODE_STARTING, NODE_FAILED, NODE_WAITING}, nobody, 2, &on),
                      SCHEDULE_DEPENDENCY_FAILED);
     assert_int_equal(on, 1);
-    assert_int_equal(schedule_start(g, (NodeStatus[]){NODE_READY, NODE_STARTING, NODE_WAITING}, 2, &on), SCHEDULE_WAIT);
+    assert_int_equal(schedule_start(g, (NodeStatus[]){NODE_READY, NODE_STARTING, NODE_WAITING}, nobody, 2, &on),
+                     SCHEDULE_WAIT);
     assert_int_equal(on, 1);
+}
+
+/* Every status of a part that is ordered after what it is part of by each kind of edge, or not at all. */
+static void parts_cells(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        _cleanup_world_ World w = {0};
+        world_add(&w, "other", NULL, NULL, "dep"); /* ordered, but no part */
+        world_add(&w, "dep", NULL, NULL, NULL);
+        ModulePolicy *app =
+            world_add(&w, "zapp", kind == 0 ? "dep" : NULL, kind == 1 ? "dep" : NULL, kind == 2 ? "dep" : NULL);
+        app->part_of = world_words("dep");
+        _cleanup_(graph_freep) Graph *g = world_graph(&w);
+        for (NodeStatus s = 0; s < NODE_STATUS_N; s++)
+            for (int with = 0; with < 2; with++) {
+                const NodeStatus status[] = {NODE_WAITING, NODE_STOPPING, s};
+                const bool stopping[] = {false, true, with};
+                bool up = s == NODE_STARTING || s == NODE_READY || s == NODE_STOPPING;
+                size_t on = UNTOUCHED;
+                assert_int_equal(schedule_parts_go_first(g, status, stopping, 0, &on), kind < 3 && up && with);
+                assert_int_equal(on, kind < 3 && up && with ? 2 : UNTOUCHED);
+                on = UNTOUCHED;
+                assert_false(schedule_parts_go_first(g, status, stopping, 2, &on)); /* nothing is part of it */
+                assert_int_equal(on, UNTOUCHED);
+            }
+    }
 }
 
 typedef struct Play {
@@ -115,7 +150,7 @@ static bool start_turn(Play *p)
         }
         if (p->status[i] != NODE_WAITING)
             continue;
-        ScheduleAnswer answer = schedule_start(p->g, p->status, i, &on);
+        ScheduleAnswer answer = schedule_start(p->g, p->status, nobody, i, &on);
         if (answer == SCHEDULE_WAIT) {
             assert_true(p->edge[i][on] != 0);
             continue;
@@ -247,8 +282,8 @@ static void restart_of_both(void **state)
         assert_int_equal(schedule_stop(g, (NodeStatus[]){NODE_WAITING, NODE_READY}, stopping, 1, &on), SCHEDULE_GO);
         const NodeStatus way[] = {NODE_STOPPING, NODE_WAITING, NODE_STARTING};
         for (size_t i = 0; i < ELEMENTS(way); i++)
-            assert_int_equal(schedule_start(g, (NodeStatus[]){NODE_WAITING, way[i]}, 0, &on), SCHEDULE_WAIT);
-        assert_int_equal(schedule_start(g, (NodeStatus[]){NODE_WAITING, NODE_READY}, 0, &on), SCHEDULE_GO);
+            assert_int_equal(schedule_start(g, (NodeStatus[]){NODE_WAITING, way[i]}, nobody, 0, &on), SCHEDULE_WAIT);
+        assert_int_equal(schedule_start(g, (NodeStatus[]){NODE_WAITING, NODE_READY}, nobody, 0, &on), SCHEDULE_GO);
     }
 }
 
@@ -257,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(start_cells),
         cmocka_unit_test(stop_cells),
+        cmocka_unit_test(parts_cells),
         cmocka_unit_test(failure_is_told_before_waiting),
         cmocka_unit_test(random_starts_and_stops),
         cmocka_unit_test(random_starts_that_fail),
