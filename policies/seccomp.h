@@ -2,9 +2,9 @@
  *
  * Compiled at policy load and never in the child: the launcher only hands `program` to seccomp(2). A filter always
  * allows what the launcher itself calls between seccomp(2) and the new program's first instruction (execve, write and
- * exit_group for the failure report). Foreign architectures and x32 are killed; clone3, unless a rule allows it, and
- * syscalls newer than the compiler knows answer ENOSYS so that the C library falls back; everything else not allowed
- * gets the violation action. */
+ * exit_group for the failure report). Foreign architectures and x32 are killed; clone3 and io_uring_setup,
+ * unless a rule allows them, and syscalls newer than the compiler knows answer ENOSYS so that libraries fall back;
+ * everything else not allowed gets the violation action. */
 #pragma once
 
 #include <linux/filter.h>

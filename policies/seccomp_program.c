@@ -314,7 +314,9 @@ static void segments_build(const SeccompClauses *clauses, uint32_t violation, Se
 {
     const uint32_t no_such = SECCOMP_RET_ERRNO | ENOSYS;
     uint32_t last = (uint32_t)seccomp_nr_last();
-    int clone3 = seccomp_nr("clone3");
+    /* Asked for at the start by programs that do without as soon as it is not there: clone3 by the C library, io_uring
+     * by libuv from 1.50 on (Node and uvicorn of Debian 13), which no environment variable can turn off. */
+    int clone3 = seccomp_nr("clone3"), io_uring_setup = seccomp_nr("io_uring_setup");
     Segment *segments = NULL;
     size_t n = 0, i = 0;
     for (uint32_t nr = 0; nr <= SECCOMP_NR_MAX + 1; nr++) {
@@ -323,7 +325,8 @@ static void segments_build(const SeccompClauses *clauses, uint32_t violation, Se
         for (; i < clauses->n && clauses->items[i].rule->nr == (int)nr; i++)
             always |= clauses->items[i].rule->n_conds == 0 && clauses->items[i].n_guards == 0;
         s.count = always ? 0 : i - s.first;
-        s.otherwise = always ? SECCOMP_RET_ALLOW : nr > last || (int)nr == clone3 ? no_such : violation;
+        bool elsewise = nr > last || (int)nr == clone3 || (int)nr == io_uring_setup;
+        s.otherwise = always ? SECCOMP_RET_ALLOW : elsewise ? no_such : violation;
         segment_add(&segments, &n, s);
     }
     *ret = segments;

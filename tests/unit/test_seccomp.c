@@ -101,6 +101,8 @@ static void test_always(void **state)
         assert_int_equal(ask(f, SYS_exit_group, 1, 0, 0), ALLOW);
         assert_int_equal(ask(f, SYS_read, 0, 0, 0), violation[v]);
         assert_int_equal(ask(f, SYS_clone3, 0, 0, 0), ENOSYS_);
+        assert_int_equal(ask(f, SYS_io_uring_setup, 1, 0, 0), ENOSYS_);
+        assert_int_equal(ask(f, SYS_io_uring_enter, 1, 0, 0), violation[v]);
         assert_int_equal(ask(f, 469, 0, 0, 0), violation[v]);
         assert_int_equal(ask(f, 470, 0, 0, 0), ENOSYS_);
         assert_int_equal(ask(f, 5000, 0, 0, 0), ENOSYS_);
@@ -119,8 +121,9 @@ static void test_always(void **state)
 static void test_numbers(void **state)
 {
     (void)state;
-    _cleanup_filter_ SeccompFilter *f = good(NULL, "clone3, #480, mseal, #0", NULL, VIOLATION_KILL);
+    _cleanup_filter_ SeccompFilter *f = good(NULL, "clone3, io_uring_setup, #480, mseal, #0", NULL, VIOLATION_KILL);
     assert_int_equal(ask(f, SYS_clone3, 0, 0, 0), ALLOW);
+    assert_int_equal(ask(f, SYS_io_uring_setup, 1, 0, 0), ALLOW);
     assert_int_equal(ask(f, 479, 0, 0, 0), ENOSYS_);
     assert_int_equal(ask(f, 480, 0, 0, 0), ALLOW);
     assert_int_equal(ask(f, 481, 0, 0, 0), ENOSYS_);

@@ -119,6 +119,7 @@ static void test_actions(void **state)
     SeccompFilter *all[] = {kill_, errno_, log_};
     for (size_t i = 0; i < ELEMENTS(all); i++) {
         assert_int_equal(call_and_end(all[i], SYS_clone3, 0), ENOSYS);
+        assert_int_equal(call_and_end(all[i], SYS_io_uring_setup, 0), ENOSYS);
         assert_int_equal(call_and_end(all[i], 470, 0), ENOSYS);
         assert_int_equal(call_and_end(all[i], 1000, 0), ENOSYS);
         assert_int_equal(call_and_end(all[i], -1, 0), ENOSYS);
