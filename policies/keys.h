@@ -10,6 +10,7 @@
 /* What a value looks like; in brackets the type of the field it is stored in. */
 typedef enum ValueKind {
     VALUE_TEXT,         /* [char *] anything */
+    VALUE_LABEL,        /* [char *] anything, with %n and %i in it */
     VALUE_YES_NO,       /* [bool] */
     VALUE_TIME,         /* [uint64_t, usec] 10s, 1m 30s, infinity */
     VALUE_SIZE,         /* [uint64_t, bytes] 64M, infinity */

@@ -67,7 +67,7 @@ bool path_is_inside(const char *path)
     }
 }
 
-int list_directories(const char *value, const ValueContext *x, char ***ret, Error *e)
+int list_directories(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e)
 {
     _cleanup_strv_ char **items = NULL, **done = NULL;
     int r = words_split(value, WORDS_COMMAS, &items, e);
@@ -75,7 +75,7 @@ int list_directories(const char *value, const ValueContext *x, char ***ret, Erro
         return r;
     STRV_FOREACH (i, items) {
         char *expanded;
-        r = words_expand(*i, x->module, false, NULL, &expanded, e);
+        r = words_expand(*i, x->module, k->variables, x->environment, &expanded, e);
         if (r < 0)
             return r;
         strv_push(&done, expanded);

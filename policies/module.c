@@ -24,7 +24,7 @@ void loading_complain(const Loading *l, const Key *k, const Raw *raw, const char
     if (vasprintf(&message, fmt, ap) < 0)
         abort();
     va_end(ap);
-    bool defaults = raw->layer == LAYER_DEFAULTS, shared = defaults || raw->layer == LAYER_INCLUDE;
+    bool defaults = raw->layer == LAYER_DEFAULTS, shared = defaults || raw->layer == LAYER_INCLUDE || l->like;
     _cleanup_(freep) char *dotted = xasprintf("%s%s.%s", defaults ? "defaults." : "", k->section, k->name);
     const char *file = l->files[raw->file];
     if (!shared || !complained(l->complaints, file, raw->line, dotted))
@@ -76,6 +76,7 @@ typedef struct Builder {
     const Loading *l;
     const Raw *raws;
     bool bad[KEYS_MAX];
+    bool doubtful; /* instances are wanted, but how many is wrong: %i is not known, and that was told */
     ModulePolicy *m;
 } Builder;
 
@@ -234,9 +235,9 @@ static int read_environment_file(const Builder *b, const char *path, char ***ret
 /* The variables of environment_file and environment together. False when either is in doubt. */
 static bool read_environment(Builder *b)
 {
-    ValueContext x = {.module = b->m->name, .nss = b->l->nss};
+    ValueContext x = {.module = b->doubtful ? NULL : b->m->name, .nss = b->l->nss};
     fields_parse(b->l, FIELDS_ENVIRONMENT, b->raws, &x, b->m, b->bad);
-    if (is_bad(b, "module.environment_file") || is_bad(b, "module.environment"))
+    if (b->doubtful || is_bad(b, "module.environment_file") || is_bad(b, "module.environment"))
         return false;
     if (!b->m->environment_file)
         return true;
@@ -273,6 +274,8 @@ ModulePolicy *module_build(const Loading *l, const char *name, const char *file,
     b.m->refs = 1;
     b.m->name = xstrdup(name);
     b.m->file = xstrdup(file);
+    const char *instances = as_written(&b, "module.instances");
+    b.doubtful = *instances && module_instance(name) == 0;
     bool known = read_environment(&b);
     /* With the environment in doubt no variable is called unset: one mistake, one complaint. */
     ValueContext x = {.module = known ? name : NULL, .environment = b.m->environment, .nss = l->nss};

@@ -18,8 +18,10 @@
 
 static const struct {
     const char *name, *hint;
+    Expansion expansion;
 } kinds[VALUE_KIND_N] = {
     [VALUE_TEXT] = {"text", "any text"},
+    [VALUE_LABEL] = {"text", "any text", EXPAND_LABEL},
     [VALUE_YES_NO] = {"yes or no", "yes, no"},
     [VALUE_TIME] = {"time", "10s, 500ms, 5m, 1h, 2d, infinity"},
     [VALUE_SIZE] = {"size", "64M, 512K, 1G, infinity"},
@@ -30,14 +32,14 @@ static const struct {
     [VALUE_FACTOR] = {"factor", "2, 1.5"},
     [VALUE_CHOICE] = {"choice", "one word"},
     [VALUE_CHOICE_TEXT] = {"choice", "one word"},
-    [VALUE_COMMAND] = {"command", "/usr/bin/program 'an argument'"},
-    [VALUE_COMMANDS] = {"list of commands", "/usr/bin/program 'an argument' ; -/usr/bin/another"},
-    [VALUE_CONDITIONS] = {"list of paths, or !path", "/etc/web/on, !/etc/web/off"},
-    [VALUE_PATH] = {"path", "/srv/web"},
-    [VALUE_ENVIRONMENT] = {"list of NAME=value", "LANG=C, \"GREETING=hello, world\""},
-    [VALUE_ENV_FILE] = {"list of paths", "/etc/default/web, -/etc/default/local"},
+    [VALUE_COMMAND] = {"command", "/usr/bin/program 'an argument'", EXPAND_BLANKS},
+    [VALUE_COMMANDS] = {"list of commands", "/usr/bin/program 'an argument' ; -/usr/bin/another", EXPAND_BLANKS},
+    [VALUE_CONDITIONS] = {"list of paths, or !path", "/etc/web/on, !/etc/web/off", EXPAND_COMMAS},
+    [VALUE_PATH] = {"path", "/srv/web", EXPAND_TEXT},
+    [VALUE_ENVIRONMENT] = {"list of NAME=value", "LANG=C, \"GREETING=hello, world\"", EXPAND_COMMAS},
+    [VALUE_ENV_FILE] = {"list of paths", "/etc/default/web, -/etc/default/local", EXPAND_COMMAS},
     [VALUE_INCLUDES] = {"list of files", "common.ini, -common/web.ini"},
-    [VALUE_DIRECTORIES] = {"list of relative names", "web, web/cache"},
+    [VALUE_DIRECTORIES] = {"list of relative names", "web, web/cache", EXPAND_COMMAS},
     [VALUE_MODULES] = {"list of modules", "db, cache"},
     [VALUE_NAME] = {"name", "web, web-2"},
     [VALUE_RULES] = {"list of syscall rules", "mount, socket(AF_INET)"},
@@ -46,7 +48,7 @@ static const struct {
     [VALUE_UMASK] = {"octal mode", "0022"},
     [VALUE_SIGNAL] = {"signal", "TERM, SIGQUIT, 15, RTMIN+3"},
     [VALUE_EXIT_SET] = {"list of exit statuses and signals", "3, 64-70, SIGTERM"},
-    [VALUE_READY] = {"readiness", "none, exec, notify, fd:3, tcp:80, unix:/run/web.sock"},
+    [VALUE_READY] = {"readiness", "none, exec, notify, fd:3, tcp:80, unix:/run/web.sock", EXPAND_TEXT},
     [VALUE_TRACK] = {"list", "connections"},
     [VALUE_PORTS] = {"list of ports", "80, 443"},
     [VALUE_CPUS] = {"list of CPUs", "0-3, 5"},
@@ -68,6 +70,11 @@ const char *value_kind_name(ValueKind kind)
 const char *value_kind_hint(ValueKind kind)
 {
     return kinds[kind].hint;
+}
+
+Expansion value_expansion(ValueKind kind)
+{
+    return kinds[kind].expansion;
 }
 
 char *value_shown(const char *value)
@@ -217,11 +224,11 @@ static int parse_signal(const char *s, int *field, Error *e)
     return 0;
 }
 
-static int parse_ready_unix(const char *s, const ValueContext *x, Ready *field, Error *e)
+static int parse_ready_unix(const Key *k, const char *s, const ValueContext *x, Ready *field, Error *e)
 {
     enum { SUN_PATH_MAX = 107 };
     _cleanup_(freep) char *path = NULL;
-    int r = words_expand(s, x->module, false, NULL, &path, e);
+    int r = words_expand(s, x->module, k->variables, x->environment, &path, e);
     if (r < 0)
         return r;
     if (path[0] != '/' || strlen(path) > SUN_PATH_MAX)
@@ -230,7 +237,7 @@ static int parse_ready_unix(const char *s, const ValueContext *x, Ready *field, 
     return 0;
 }
 
-static int parse_ready(const char *s, const ValueContext *x, Ready *field, Error *e)
+static int parse_ready(const Key *k, const char *s, const ValueContext *x, Ready *field, Error *e)
 {
     const char *colon = strchr(s, ':');
     size_t n = colon ? (size_t)(colon - s) : strlen(s);
@@ -241,7 +248,7 @@ static int parse_ready(const char *s, const ValueContext *x, Ready *field, Error
         if (wants != (colon != NULL))
             break;
         if (kind == READY_UNIX)
-            return parse_ready_unix(colon + 1, x, field, e);
+            return parse_ready_unix(k, colon + 1, x, field, e);
         uint64_t number = 0;
         if (kind == READY_FD && (parse_u64(colon + 1, &number) < 0 || number < 3 || number > 1023))
             return value_wrong(colon + 1, e, "descriptor for readiness", "3 to 1023: fd:3");
@@ -347,6 +354,9 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
     case VALUE_TEXT:
         *(char **)field = xstrdup(s);
         return 0;
+    case VALUE_LABEL:
+        *(char **)field = words_label(s, x->module);
+        return 0;
     case VALUE_YES_NO:
         return parse_yes_no(s, field, e);
     case VALUE_TIME:
@@ -379,7 +389,7 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
     case VALUE_INCLUDES:
         return list_includes(s, field, e);
     case VALUE_DIRECTORIES:
-        return list_directories(s, x, field, e);
+        return list_directories(k, s, x, field, e);
     case VALUE_MODULES:
         return list_modules(s, field, e);
     case VALUE_NAME:
@@ -397,7 +407,7 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
     case VALUE_EXIT_SET:
         return list_exit_set(s, field, e);
     case VALUE_READY:
-        return parse_ready(s, x, field, e);
+        return parse_ready(k, s, x, field, e);
     case VALUE_TRACK:
         return list_track(s, field, e);
     case VALUE_PORTS:
@@ -441,6 +451,7 @@ void value_done(const Key *k, void *base)
     void *field = (char *)base + k->offset;
     switch (k->kind) {
     case VALUE_TEXT:
+    case VALUE_LABEL:
     case VALUE_CHOICE_TEXT:
     case VALUE_PATH:
     case VALUE_PROFILE:

@@ -37,6 +37,16 @@ void value_done(const Key *k, void *base);
 const char *value_kind_name(ValueKind kind);
 const char *value_kind_hint(ValueKind kind);
 
+/* Where %n, %i and %% stand for something in values of a kind, and ${NAME} where the key says so too. */
+typedef enum Expansion {
+    EXPAND_NOTHING,
+    EXPAND_LABEL,  /* text for people: what stands for nothing stands for itself */
+    EXPAND_TEXT,   /* in the value as it stands */
+    EXPAND_BLANKS, /* in each word of a command, after it was split */
+    EXPAND_COMMAS, /* in each item of a list, after it was split */
+} Expansion;
+Expansion value_expansion(ValueKind kind);
+
 /* The bounds of the key's values in its own unit, for the manual: "4K or more", "-20 to 19"; NULL = none but the
  * kind's. Owned by the caller. */
 char *value_range_text(const Key *k);

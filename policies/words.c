@@ -158,8 +158,10 @@ static int expand_percent(const char *s, const char *module, StrBuf *out, Error 
         strbuf_addc(out, '%');
     else if (s[1] == 'n')
         strbuf_adds(out, module ? module : "n");
+    else if (s[1] == 'i' && module && module_instance(module) == 0)
+        return error_set(e, -EINVAL, "%%i is the number of an instance, and there are none (set instances = N)");
     else if (s[1] == 'i')
-        strbuf_adds(out, module ? module + module_stem(module) + (module_instance(module) > 0) : "1");
+        strbuf_adds(out, module ? module + module_stem(module) + 1 : "1");
     else {
         size_t n = s[1] ? utf8_length(s + 1, strlen(s + 1)) : 0;
         return error_set(e, -EINVAL,
@@ -186,6 +188,18 @@ static int expand_dollar(const char *s, const char *module, char *const *environ
                          (int)MIN2(n, (size_t)64), s + 2, (int)MIN2(n, (size_t)64), s + 2);
     strbuf_adds(out, value);
     return (int)n + 3;
+}
+
+char *words_label(const char *s, const char *module)
+{
+    _cleanup_strbuf_ StrBuf out = STRBUF_NULL;
+    while (*s) {
+        int took = *s == '%' ? expand_percent(s, module, &out, NULL) : -EINVAL;
+        if (took < 0)
+            strbuf_addc(&out, *s);
+        s += MAX2(took, 1);
+    }
+    return strbuf_take(&out);
 }
 
 int words_expand(const char *s, const char *module, bool variables, char *const *environment, char **ret, Error *e)

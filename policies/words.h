@@ -19,9 +19,13 @@ int words_split(const char *s, WordsMode mode, char ***ret, Error *e);
 int words_split_commands(const char *s, char ***ret, size_t **ret_ends, size_t *ret_n, Error *e);
 
 /* Expands %n (the module's name; NULL: "%n" of nobody in particular, and every variable is taken as set to "/"), %i (N
- * of "NAME@N", "" of other names) and %%, and with `variables` also ${NAME} from `environment` ("NAME=value") and $$.
- * 0, or -EINVAL with *e. */
+ * of "NAME@N", an error for other names) and %%, and with `variables` also ${NAME} from `environment` ("NAME=value")
+ * and $$. 0, or -EINVAL with *e. */
 int words_expand(const char *s, const char *module, bool variables, char *const *environment, char **ret, Error *e);
+
+/* The same for a text that people read: what stands for nothing, as in "100% of it", stands for itself. Owned by the
+ * caller. */
+char *words_label(const char *s, const char *module);
 
 /* NAME of "NAME=value" is [A-Za-z_][A-Za-z0-9_]*; its length, or 0. */
 size_t words_variable_name(const char *s);

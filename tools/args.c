@@ -27,6 +27,7 @@ const Option options[OPTION_N] = {
     [OPTION_FORCE] = {"force", 0, NULL, "replace files that are there"},
     [OPTION_ALL] = {"all", 'a', NULL, "also what nobody said, and what does not hold"},
     [OPTION_BASE_TIME] = {"base-time", 0, "TIME", "what comes after TIME, not after now ('2026-12-24 18:00')"},
+    [OPTION_EXPANDED] = {"expanded", 0, NULL, "with %n, %i and ${NAME} written out, for each instance"},
     [OPTION_HELP] = {"help", 'h', NULL, "print help, of a verb when one is given"},
     [OPTION_VERSION] = {"version", 0, NULL, "print the version"},
 };
@@ -173,6 +174,9 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
         break;
     case OPTION_BASE_TIME:
         a->base_time = value;
+        break;
+    case OPTION_EXPANDED:
+        a->expanded = true;
         break;
     case OPTION_HELP:
         a->help = true;

@@ -40,6 +40,7 @@ typedef enum OptionId {
     OPTION_FORCE,
     OPTION_ALL,
     OPTION_BASE_TIME,
+    OPTION_EXPANDED,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_N
@@ -63,7 +64,7 @@ typedef struct Args {
     const Verb *verb; /* NULL: only --help or --version was asked for */
     const char *instance;
     const char *config; /* NULL = not given */
-    bool json, no_pager, no_block, cascade, follow, verbose, host, all, help, version;
+    bool json, no_pager, no_block, cascade, follow, verbose, host, all, expanded, help, version;
     uint64_t timeout; /* µs, USEC_INFINITY = none */
     int signal;       /* 0 = not given */
     uint64_t lines;   /* UINT64_MAX = not given */

@@ -41,13 +41,23 @@ static void add_name(Files *f, const char *name)
         strv_add(&f->names, name);
 }
 
+/* Adds what is to be shown for a name: with values expanded a template's instances, each with its own. */
+static void add_shown(Files *f, const char *name, bool expanded)
+{
+    size_t first, n = expanded ? policy_instances(f->policy, name, &first) : 0;
+    for (size_t i = 0; i < n; i++)
+        add_name(f, f->policy->modules[first + i]->name);
+    if (n == 0)
+        add_name(f, name);
+}
+
 /* Adds the modules that the word means: by their files, else by what was made of them (the instances of a template). */
-static bool add_matches(Files *f, const char *word)
+static bool add_matches(Files *f, const char *word, bool expanded)
 {
     bool any = false;
     for (size_t i = 0; i < f->layers.n_modules; i++)
         if (fnmatch(word, f->layers.modules[i].name, 0) == 0) {
-            add_name(f, f->layers.modules[i].name);
+            add_shown(f, f->layers.modules[i].name, expanded);
             any = true;
         }
     for (size_t i = 0; !any && i < f->policy->n_modules; i++)
@@ -58,19 +68,28 @@ static bool add_matches(Files *f, const char *word)
     return any;
 }
 
+static void say_absent(const Files *f, const char *word)
+{
+    const ModuleLayers *template = layers_find(&f->layers, word);
+    size_t first, n = template ? policy_instances(f->policy, template->name, &first) : 0;
+    _cleanup_(freep) const char **names = new0_array(const char *, f->layers.n_modules + 1);
+    for (size_t k = 0; k < f->layers.n_modules; k++)
+        names[k] = f->layers.modules[k].name;
+    const char *near = str_nearest(word, names, f->layers.n_modules);
+    if (n > 0)
+        say_error("no module %s in %s (%s@1 to %s@%zu)", word, f->policy->dir, template->name, template->name, n);
+    else if (near)
+        say_error("no module %s in %s (did you mean %s?)", word, f->policy->dir, near);
+    else
+        say_error("no module %s in %s (bulkhead config lists them)", word, f->policy->dir);
+}
+
 static ToolStatus find_names(const Args *a, Files *f)
 {
     for (size_t i = 0; i < a->n_words; i++) {
-        if (add_matches(f, a->words[i]))
+        if (add_matches(f, a->words[i], a->expanded))
             continue;
-        _cleanup_(freep) const char **names = new0_array(const char *, f->layers.n_modules + 1);
-        for (size_t k = 0; k < f->layers.n_modules; k++)
-            names[k] = f->layers.modules[k].name;
-        const char *near = str_nearest(a->words[i], names, f->layers.n_modules);
-        if (near)
-            say_error("no module %s in %s (did you mean %s?)", a->words[i], f->policy->dir, near);
-        else
-            say_error("no module %s in %s (bulkhead config lists them)", a->words[i], f->policy->dir);
+        say_absent(f, a->words[i]);
         return TOOL_ABSENT;
     }
     return TOOL_DONE;
@@ -102,7 +121,7 @@ ToolStatus verb_config(const Args *a)
     ToolStatus status = find_names(a, &f);
     if (status != TOOL_DONE)
         return f.good ? status : TOOL_BAD_CONFIG;
-    const ConfigView v = {.policy = f.policy, .layers = &f.layers, .all = a->all};
+    const ConfigView v = {.policy = f.policy, .layers = &f.layers, .all = a->all, .expanded = a->expanded};
     if (!a->json) {
         print_values(&v, f.names);
     } else if (!f.names) {

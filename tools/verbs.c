@@ -123,25 +123,24 @@ const Verb verbs[] = {
      "  bulkhead check --host\n"
      "  bulkhead check --host --json | jq -r '.[] | select(.here != true) | .feature'\n",
      verb_check},
-    {"config", "[MODULE...]", 0, MANY, BIT(OPTION_JSON) | BIT(OPTION_CONFIG) | BIT(OPTION_ALL), true,
-     "what the files say of a module, merged, and which of them says it",
-     "As ini that could stand in place of the files it is made of: above each value is where it comes from, which is\n"
-     "[defaults], an included file, the module's own or a drop-in. With --all also the values that were overridden, "
-     "and\n"
-     "the defaults that hold. Without a MODULE: what bulkhead.ini says, and which files speak of which module. Needs "
-     "no\n"
-     "daemon. What is wrong with the files is said too, with exit status 78. Globs work ('w*').\n"
+    {"config", "[MODULE...]", 0, MANY, BIT(OPTION_JSON) | BIT(OPTION_CONFIG) | BIT(OPTION_ALL) | BIT(OPTION_EXPANDED),
+     true, "what the files say of a module, merged, and which of them says it",
+     "As ini that could stand in place of the files it is made of: above each value is where it comes from, which\n"
+     "is [defaults], an included file, the module's own or a drop-in. With --all also the values that were\n"
+     "overridden, and the defaults that hold. With --expanded it shows what a module, or each instance, is given\n"
+     "instead of what is written. Without a MODULE: what bulkhead.ini says, and which files speak of which module.\n"
+     "Needs no daemon. What is wrong with the files is said too, with exit status 78. Globs work ('w*').\n"
      "\n"
      "examples:\n"
      "  bulkhead config\n"
      "  bulkhead config web\n"
+     "  bulkhead config --expanded worker@2\n"
      "  bulkhead config --all --config ./policy 'w*'\n"
      "  bulkhead config --json web | jq -r '.[] | [.key, .value, .origin] | @tsv'\n",
      verb_config},
     {"cat", "MODULE...", 1, MANY, BIT(OPTION_CONFIG), true, "the files that speak of a module, as they are",
-     "Included files first, then the module's own, then its drop-ins: of two that give a value the later one wins. "
-     "Needs\n"
-     "no daemon. What is wrong with the files is said too, with exit status 78. Globs work ('w*').\n"
+     "Included files first, then the module's own, then its drop-ins: of two that give a value the later one wins.\n"
+     "Needs no daemon. What is wrong with the files is said too, with exit status 78. Globs work ('w*').\n"
      "\n"
      "examples:\n"
      "  bulkhead cat web\n"

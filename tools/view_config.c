@@ -2,6 +2,7 @@
 #include "tools/view_config.h"
 
 #include "base/str.h"
+#include "policies/resolve.h"
 
 typedef struct Row {
     const Key *key;
@@ -11,7 +12,8 @@ typedef struct Row {
 
 typedef struct Out {
     const ConfigView *view;
-    const char *section; /* we are in */
+    const ModulePolicy *module; /* whose values are expanded, or NULL */
+    const char *section;        /* we are in */
     StrBuf text;
 } Out;
 
@@ -20,6 +22,18 @@ static Row row_of(const ConfigView *v, const ModuleLayers *ml, const Key *k)
     Row r = {.key = k};
     r.n = layers_of_key(v->layers, ml, k, &r.said);
     return r;
+}
+
+static const ModulePolicy *expanded_for(const ConfigView *v, const char *name)
+{
+    return v->expanded ? policy_find(v->policy, name) : NULL;
+}
+
+/* A value that holds, as it is to be shown. */
+static char *shown(const ModulePolicy *m, const Key *k, const char *value)
+{
+    const ValueContext x = {.module = m ? m->name : NULL, .environment = m ? m->environment : NULL};
+    return m ? value_resolved(k, value, &x) : xstrdup(value);
 }
 
 static const Said *held(const Row *r)
@@ -85,12 +99,13 @@ static void add_row(Out *o, const Row *r, const char *section, const char *name)
     bool merged = r->key->kind == VALUE_INCLUDES && !str_equal(section, "defaults");
     if (merged && *s->value)
         strbuf_addf(&o->text, "# include = %s (what it says stands here)\n", s->value);
-    add_line(o, name, merged ? "" : s->value);
+    _cleanup_(freep) char *value = shown(o->module, r->key, merged ? "" : s->value);
+    add_line(o, name, value);
 }
 
-static void add_files(Out *o, const ModuleLayers *ml)
+static void add_files(Out *o, const char *name, const ModuleLayers *ml)
 {
-    strbuf_addf(&o->text, "# %s:", ml->name);
+    strbuf_addf(&o->text, "# %s:", name);
     for (size_t i = 0; i < ml->n_files; i++) {
         _cleanup_(freep) char *file = file_name(o->view->policy, ml->files[i].file);
         strbuf_addf(&o->text, "%s %s", i ? "," : "", file);
@@ -100,9 +115,9 @@ static void add_files(Out *o, const ModuleLayers *ml)
 
 char *view_config_module(const ConfigView *v, const char *name)
 {
-    Out o = {.view = v};
+    Out o = {.view = v, .module = expanded_for(v, name)};
     const ModuleLayers *ml = layers_find(v->layers, name);
-    add_files(&o, ml);
+    add_files(&o, name, ml);
     for (const Key *k = keys; k < keys + keys_n; k++) {
         if (key_is_supervisor(k))
             continue;
@@ -128,7 +143,7 @@ char *view_config_daemon(const ConfigView *v)
     for (size_t i = 0; i < v->layers->n_modules; i++) {
         if (i == 0)
             strbuf_addf(&o.text, "%s# modules:\n", o.text.len ? "\n" : "");
-        add_files(&o, &v->layers->modules[i]);
+        add_files(&o, v->layers->modules[i].name, &v->layers->modules[i]);
     }
     return strbuf_take(&o.text);
 }
@@ -165,6 +180,10 @@ static void append_row(const ConfigView *v, const Row *r, const char *module, co
     json_t *row = json_pack("{s:s?, s:s, s:s}", "module", module, "section", section, "key", name);
     json_object_update(row, said);
     json_decref(said);
+    if (s) {
+        _cleanup_(freep) char *value = shown(module ? expanded_for(v, module) : NULL, r->key, s->value);
+        json_object_set_new(row, "value", json_string(value));
+    }
     json_object_set_new(row, "overrides", overrides);
     json_array_append_new(rows, row);
 }

@@ -14,10 +14,12 @@
 typedef struct ConfigView {
     const Policy *policy;
     const Layers *layers;
-    bool all; /* also what nobody said (the defaults), and what was said but does not hold */
+    bool all;      /* also what nobody said (the defaults), and what was said but does not hold */
+    bool expanded; /* %n, %i and ${NAME} written out: for reading, and for one instance */
 } ConfigView;
 
-/* The module's merged values; `name` must be one that layers_find() knows. Owned by the caller. */
+/* The module's merged values; `name` must be one that layers_find() knows. Expanded are those of a module that the
+ * policy has, so of an instance, not of a template. Owned by the caller. */
 char *view_config_module(const ConfigView *v, const char *name);
 /* [supervisor], [defaults], and as comments the modules with their files. Owned by the caller. */
 char *view_config_daemon(const ConfigView *v);

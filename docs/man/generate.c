@@ -95,6 +95,9 @@ static void collect_key(Page *p, const Key *k)
     strbuf_addf(&b, "%s\n\n", doc);
     if (range)
         strbuf_addf(&b, "Range: %s. ", range);
+    if (value_expansion(k->kind) != EXPAND_NOTHING)
+        strbuf_addf(&b, "Expanded: *%%n*, *%%i*%s%s. ", k->variables ? ", *${NAME}*" : "",
+                    k->main_pid ? ", *${MAINPID}*" : "");
     if (*fallback)
         strbuf_addf(&b, "Default: *%s*. ", fallback);
     strbuf_addf(&b, "Example: *%s = %s*\n", name, example);

@@ -95,6 +95,26 @@ def test_no_daemon_is_asked(tmp_path):
     assert tool("cat", "--config", where).returncode == 2
 
 
+def test_expanded_is_what_the_module_gets(daemon):
+    """The command line that the kernel knows is the one that is shown."""
+    d = daemon.make()
+    d.write("job.env", "MY_WORDS=two words\n")
+    d.add("job", f"[module]\ninstances = 2\nexec = {helper('probe')} %n-%i ${{MY_WORDS}} '${{MY_PORT}}' 100%%\nenvironment_file = job.env\n"
+                 f"environment = MY_PORT=80%i, BH_MARK={d.marks.path}\n")
+    d.start()
+    blocks = d.cli("config", "--expanded", "job", "--config", str(d.config), rc=0).out.split("# job@")[1:]
+    assert len(blocks) == 2
+    for number, block in enumerate(blocks, 1):
+        line = next(v for v in block.splitlines() if v.startswith("exec = "))
+        with open(f"/proc/{d.module(f'job@{number}')['pid']}/cmdline") as f:
+            words = f.read().split("\0")[:-1]
+        assert words[1:] == [f"job@{number}-{number}", "two words", f"80{number}", "100%"]
+        assert line == f"exec = {words[0]} job@{number}-{number} two\\ words '80{number}' 100%%"
+    assert d.cli("config", "job@2", "--config", str(d.config), rc=0).out.startswith("# job@2: modules.d/job.ini\n")
+    assert "(job@1 to job@2)" in d.cli("config", "job@3", "--config", str(d.config), rc=3).err
+    d.stop()
+
+
 def test_what_is_wrong_hides_nothing(tmp_path):
     where = policy(tmp_path / "p", {"modules.d/web.ini": "[module]\nexec = /bin/true\n[sandbox]\nuser = root\n[limits]\nmemory_max = 64\n"})
     done = tool("config", "web", "--config", where)

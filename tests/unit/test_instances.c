@@ -117,21 +117,29 @@ static void test_a_file_makes_instances(void **state)
     config_free(dir);
 }
 
-/* Without instances %i is nothing; a file for each instance is read for each. */
+/* Without instances %i is a mistake, told once a line; a file for each instance is read for each. */
 static void test_number_in_values(void **state)
 {
     (void)state;
-    char *dir = config_with_web("[module]\nworking_dir = /srv/%i/x\nenvironment = N=<%i>\n");
-    Policy *p = config_load_good(dir);
-    assert_string_equal(p->modules[0]->working_dir, "/srv//x");
-    assert_string_equal(p->modules[0]->environment[0], "N=<>");
-    policy_free(p);
+    char *dir = config_with_web("[module]\nenvironment = N=<%i>\n");
+    config_load_bad(dir, "modules.d/web.ini:6: module.environment: %i is the number of an instance, and there are none "
+                         "(set instances = N)\n");
+    config_write(dir, "modules.d/web.ini.d/1.ini", "[module]\nenvironment =\nworking_dir = /srv/%i/x\n");
+    config_load_bad(dir,
+                    "modules.d/web.ini.d/1.ini:3: module.working_dir: %i is the number of an instance, and there are "
+                    "none (set instances = N)\n");
+    /* How many is wrong, and nothing else. */
+    config_write(dir, "modules.d/web.ini.d/1.ini", "[module]\ninstances = many\nworking_dir = /%i\n");
+    config_load_bad(dir, "modules.d/web.ini.d/1.ini:2: module.instances: 'many' is no number (1 to 1000)\n");
+    /* In other words for each instance, but once. */
+    config_write(dir, "modules.d/web.ini.d/1.ini", "[module]\ninstances = 3\nworking_dir = %n/%i\n");
+    config_load_bad(dir, "modules.d/web.ini.d/1.ini:3: module.working_dir: 'web@1/1' is no absolute path (/srv/web)\n");
     config_free(dir);
 
     dir = config_with_web("[module]\ninstances = 2\nenvironment_file = web%i.env\n");
     config_write(dir, "web1.env", "A=one\n");
     config_write(dir, "web2.env", "A=two\n");
-    p = config_load_good(dir);
+    Policy *p = config_load_good(dir);
     assert_string_equal(p->modules[0]->environment[0], "A=one");
     assert_string_equal(p->modules[1]->environment[0], "A=two");
     Policy *more = NULL;

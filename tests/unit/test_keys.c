@@ -68,6 +68,7 @@ static const char *nonsense(const Key *k)
 {
     switch (k->kind) {
     case VALUE_TEXT:
+    case VALUE_LABEL:
         return NULL;
     case VALUE_COMMAND:
     case VALUE_COMMANDS:
@@ -137,6 +138,30 @@ static void test_nonsense_is_refused(void **state)
         config_free(dir);
     }
     assert_int_equal(free_text, 2); /* description, version */
+}
+
+/* Where %n and ${NAME} stand for something, the table says so; everywhere else they are text like any other. */
+static void test_expansion(void **state)
+{
+    (void)state;
+    unsigned names = 0, variables = 0;
+    for (const Key *k = keys; k < keys + keys_n; k++) {
+        Expansion how = value_expansion(k->kind);
+        const char *base = k->kind == VALUE_READY ? "unix:/x" : k->example;
+        assert_true(how != EXPAND_NOTHING || !k->variables);
+        for (int variable = 0; variable < 2; variable++) {
+            _cleanup_(freep) char *value = xasprintf("%s%s", base, variable ? "${NOPE}" : "%q"), *text = NULL;
+            char *dir = config_with(k, value);
+            policy_free(config_load(dir, &text));
+            config_free(dir);
+            bool told = text && strstr(text, variable ? "${NOPE} is not set" : "'%q' stands for nothing");
+            bool expected = variable ? k->variables : how != EXPAND_NOTHING && how != EXPAND_LABEL;
+            if (told != expected)
+                fail_msg("%s.%s = %s: %s", k->section, k->name, value, text ? text : "taken");
+            *(variable ? &variables : &names) += told;
+        }
+    }
+    assert_true(names > variables && variables > 0);
 }
 
 static void test_empty_takes_back_or_is_refused(void **state)
@@ -365,6 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_example_is_taken),
         cmocka_unit_test(test_nonsense_is_refused),
+        cmocka_unit_test(test_expansion),
         cmocka_unit_test(test_empty_takes_back_or_is_refused),
         cmocka_unit_test(test_defaults_of_the_daemon),
         cmocka_unit_test(test_defaults_of_a_module),

@@ -351,11 +351,12 @@ static void test_paths_and_names(void **state)
     assert_string_equal(m.working_dir, "/srv/80/web/%$");
     value_done(key_find_dotted("module.working_dir"), &m);
     REFUSE("module.working_dir", "srv", "", "${EMPTY}", "~/x", "/${NOPE}", "/%q");
-    assert_true(take("module.state_directory", "%n, a/b.c, ..x, $HOME", &m));
+    assert_true(take("module.state_directory", "%n, a/b.c, ..x, $$HOME, ${PORT}", &m));
     assert_string_equal(m.state_directory[0], "web");
-    assert_string_equal(m.state_directory[3], "$HOME"); /* no variables here */
+    assert_true(str_equal(m.state_directory[3], "$HOME") && str_equal(m.state_directory[4], "80"));
     value_done(key_find_dotted("module.state_directory"), &m);
-    REFUSE("module.state_directory", "/a", "a/", "a//b", ".", "..", "a/..", "a/./b", "../a", "a,,b", "\"\"");
+    REFUSE("module.state_directory", "/a", "a/", "a//b", ".", "..", "a/..", "a/./b", "../a", "a,,b", "\"\"", "$HOME",
+           "${EMPTY}", "x/${NOPE}");
     assert_true(take("module.requires", "a, b-1, 0_x", &m));
     assert_int_equal(strv_length(m.requires), 3);
     value_done(key_find_dotted("module.requires"), &m);
@@ -439,7 +440,7 @@ static void test_expanding(void **state)
         {"", ""},
         {"plain", "plain"},
         {"%n-%%n", "web-%n"},
-        {"<%i>%%i", "<>%i"},
+        {"<%i>", NULL}, /* of an instance only */
         {"${PORT}${PORTS}", "8081"},
         {"$${PORT}", "${PORT}"},
         {"${NEST}", "${PORT}%n"}, /* what a variable holds is not looked at again */
@@ -462,11 +463,21 @@ static void test_expanding(void **state)
     _cleanup_(freep) char *plain = NULL, *nobody = NULL;
     assert_int_equal(words_expand("$x ${", "web", false, NULL, &plain, NULL), 0);
     assert_string_equal(plain, "$x ${");
-    assert_int_equal(words_expand("${ANY}%n", NULL, true, NULL, &nobody, NULL), 0);
-    assert_string_equal(nobody, "/n");
+    assert_int_equal(words_expand("${ANY}%n%i", NULL, true, NULL, &nobody, NULL), 0);
+    assert_string_equal(nobody, "/n1");
     _cleanup_(freep) char *instance = NULL;
     assert_int_equal(words_expand("%n:%i", "web@17", false, NULL, &instance, NULL), 0);
     assert_string_equal(instance, "web@17:17");
+    static const char *const labels[][3] = {
+        {"%n: 100% of %i, %%, %", "web", "web: 100% of %i, %, %"},
+        {"%n: 100% of %i, %x", "web@3", "web@3: 100% of 3, %x"},
+        {"${PORT} $$", "web", "${PORT} $$"},
+        {"", "web", ""},
+    };
+    for (size_t i = 0; i < ELEMENTS(labels); i++) {
+        _cleanup_(freep) char *label = words_label(labels[i][0], labels[i][1]);
+        assert_string_equal(label, labels[i][2]);
+    }
 }
 
 static void test_commands(void **state)

@@ -145,6 +145,49 @@ static void expect_json(const json_t *rows, const char *key, const char *dir, co
     assert_string_equal(text, expected);
 }
 
+/* What each instance is given, while the files are those of the template. */
+static void test_expanded(void **state)
+{
+    (void)state;
+    char *dir = config_new();
+    config_write(dir, "job.env", "KEY=from the file\n");
+    config_write(dir, "modules.d/job.ini",
+                 "[module]\nexec = /bin/x %n ${PORT} ${KEY}\ninstances = 2\nenvironment = PORT=80%i\n"
+                 "environment_file = job.env\ndescription = 100% of %i\n[sandbox]\nuser = root\n");
+    Read r = read_dir(dir, CONFIG_SHARED);
+    ConfigView v = {.policy = r.policy, .layers = &r.layers, .expanded = true};
+    _cleanup_(freep) char *two = view_config_module(&v, "job@2"), *template = view_config_module(&v, "job");
+    assert_string_equal(two, "# job@2: modules.d/job.ini\n"
+                             "\n"
+                             "[module]\n"
+                             "# modules.d/job.ini:2\n"
+                             "exec = /bin/x job@2 802 from\\ the\\ file\n"
+                             "# modules.d/job.ini:6\n"
+                             "description = 100% of 2\n"
+                             "# modules.d/job.ini:3\n"
+                             "instances = 2\n"
+                             "# modules.d/job.ini:4\n"
+                             "environment = PORT=802\n"
+                             "# modules.d/job.ini:5\n"
+                             "environment_file = job.env\n"
+                             "\n"
+                             "[sandbox]\n"
+                             "# modules.d/job.ini:8\n"
+                             "user = root\n");
+    expect_part(template, "exec = /bin/x %n ${PORT} ${KEY}\n");
+    json_t *rows = json_array();
+    view_config_module_json(&v, "job@1", rows);
+    expect_json(rows, "environment", dir,
+                "{\"file\":\"modules.d/job.ini\",\"key\":\"environment\",\"line\":4,\"module\":\"job@1\","
+                "\"origin\":\"file\",\"overrides\":[],\"section\":\"module\",\"value\":\"PORT=801\"}");
+    json_decref(rows);
+    v.expanded = false;
+    _cleanup_(freep) char *raw = view_config_module(&v, "job@2");
+    expect_part(raw, "exec = /bin/x %n ${PORT} ${KEY}\n");
+    read_done(&r);
+    config_free(dir);
+}
+
 static void test_json(void **state)
 {
     (void)state;
@@ -335,9 +378,13 @@ static void test_examples_there_and_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),           cmocka_unit_test(test_all),
-        cmocka_unit_test(test_json),           cmocka_unit_test(test_names_of_files_are_harmless),
-        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_examples_there_and_back),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_all),
+        cmocka_unit_test(test_expanded),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_names_of_files_are_harmless),
+        cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_examples_there_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
