@@ -11,6 +11,7 @@
 #include "supervisor/jobs.h"
 #include "supervisor/plan/describe.h"
 #include "supervisor/run/output.h"
+#include "supervisor/run/reload.h"
 #include "supervisor/scale.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
@@ -114,6 +115,19 @@ static json_t *instances_json(const Host *h, const Module *m)
                      (json_int_t)m->policy->instances);
 }
 
+static json_t *reload_json(const Module *m)
+{
+    uint64_t elapsed = 0;
+    bool asked = reload_elapsed(m->generation, &elapsed);
+    bool running = asked || (m->generation && m->generation->says_reloading);
+    if (!running && !m->reloaded)
+        return json_null();
+    return json_pack("{s:b,s:o,s:o,s:o}", "running", running, "elapsed_usec",
+                     asked ? json_integer((json_int_t)elapsed) : json_null(), "last_usec",
+                     m->reloaded ? json_integer((json_int_t)m->reloaded) : json_null(), "last_error",
+                     text(m->reload_error));
+}
+
 static json_t *module_json(const Host *h, const Module *m)
 {
     const Generation *g = m->generation;
@@ -142,6 +156,7 @@ static json_t *module_json(const Host *h, const Module *m)
                         json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(l->pids_max)));
     json_object_set_new(o, "hook", waits_hook(m));
     json_object_set_new(o, "condition", text(m->condition));
+    json_object_set_new(o, "reload", reload_json(m));
     json_object_set_new(o, "last_exit", last_exit_json(m->last_exit));
     json_object_set_new(o, "timer", timers_json(m));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
@@ -271,6 +286,7 @@ static json_t *explain(void *host, const char *name)
     json_object_set_new(o, "timer", timers_json(m));
     json_object_set_new(o, "done", json_boolean(h->status[i] == NODE_DONE && !m->leaving));
     json_object_set_new(o, "condition", text(m->condition));
+    json_object_set_new(o, "reload", reload_json(m));
     json_object_set_new(o, "part_of", part_of(h, m));
     json_object_set_new(o, "waits_for_detail", waits_for_detail(h, m));
     json_object_set_new(o, "hook", waits_hook(m));
@@ -370,26 +386,33 @@ static int open_log(void *host, const char *name, const char **ret_kind, int *re
     return 0;
 }
 
-static void kill_module(Host *h, Module *m, int sig, ControlReply *reply)
+static int signal_module(Generation *g, int sig, bool main_only)
 {
-    Generation *g = m->generation;
-    if (!g || box_populated(g->leaf) <= 0) {
-        _cleanup_(freep) char *why =
-            xasprintf("%s has no process to signal: it is %s", module_name(m), shown_state(h, m));
-        control_reply_fail(reply, CONTROL_ERROR_FAILED, why);
-        return;
-    }
+    if (main_only)
+        return generation_signal_main(g, sig);
     /* A leaf is never launched into again, so that cgroup.kill is safe here; it alone outruns a fork bomb. */
-    int r = sig == SIGKILL ? box_kill(g->leaf) : box_signal(g->leaf, sig);
-    if (r < 0) {
-        _cleanup_(freep) char *why = xasprintf("cannot signal %s: %s", module_name(m), strerror(-r));
-        control_reply_fail(reply, CONTROL_ERROR_FAILED, why);
-        return;
-    }
-    control_reply_done(reply);
+    return sig == SIGKILL ? box_kill(g->leaf) : box_signal(g->leaf, sig);
 }
 
-static const char *const verb_names[CONTROL_VERB_N] = {"start", "stop", "restart", "kill", "scale", "shutdown"};
+static void kill_module(Host *h, Module *m, int sig, bool main_only, ControlReply *reply)
+{
+    Generation *g = m->generation;
+    _cleanup_(freep) char *why = NULL;
+    if (!g || box_populated(g->leaf) <= 0)
+        why = xasprintf("%s has no process to signal: it is %s", module_name(m), shown_state(h, m));
+    else if (main_only && !g->main_alive)
+        why = xasprintf("%s has no main process any more (without --main the others are signalled)", module_name(m));
+    int r = why ? 0 : signal_module(g, sig, main_only);
+    if (r < 0)
+        why = xasprintf("cannot signal %s: %s", module_name(m), strerror(-r));
+    if (why)
+        control_reply_fail(reply, CONTROL_ERROR_FAILED, why);
+    else
+        control_reply_done(reply);
+}
+
+static const char *const verb_names[CONTROL_VERB_N] = {"start", "stop",   "restart", "kill",
+                                                       "scale", "reload", "shutdown"};
 
 /* Who is on its way out for good is not started again, unless the scale says so. */
 static bool refuse_leaving(const Host *h, ControlVerb verb, ssize_t i, ControlReply *reply)
@@ -417,7 +440,8 @@ static void act(void *host, ControlVerb verb, const char *name, int number, uint
     if (refuse_leaving(h, verb, i, reply))
         return;
     ControlReply *later = reply;
-    if ((flags & CONTROL_NO_BLOCK) && verb != CONTROL_STOP && verb != CONTROL_KILL && verb != CONTROL_SCALE) {
+    if ((flags & CONTROL_NO_BLOCK) && verb != CONTROL_STOP && verb != CONTROL_KILL && verb != CONTROL_SCALE &&
+        verb != CONTROL_RELOAD) {
         control_reply_done(reply);
         later = NULL;
     }
@@ -434,10 +458,13 @@ static void act(void *host, ControlVerb verb, const char *name, int number, uint
         jobs_restart(h, (size_t)i, flags & CONTROL_CASCADE, later);
         break;
     case CONTROL_KILL:
-        kill_module(h, h->modules[i], number, reply);
+        kill_module(h, h->modules[i], number, flags & CONTROL_MAIN_ONLY, reply);
         break;
     case CONTROL_SCALE:
         scale(h, name, (uint64_t)number, !(flags & CONTROL_NO_BLOCK), reply);
+        break;
+    case CONTROL_RELOAD:
+        jobs_reload(h, (size_t)i, !(flags & CONTROL_NO_BLOCK), reply);
         break;
     case CONTROL_SHUTDOWN:
         host_shutdown_reply(h, later);

@@ -52,6 +52,7 @@ static void module_close(Host *h, Module *m)
     teardown_result_free(m->last_teardown);
     module_clear_error(m);
     free(m->condition);
+    free(m->reload_error);
     free(m);
 }
 

@@ -32,6 +32,15 @@ void waiters_settle(Host *h, const Module *m)
     waiters_answer(h, m, WAIT_UP, NULL);
 }
 
+void waiters_forget(Host *h, const ControlReply *reply)
+{
+    for (size_t k = 0; k < h->n_waiters; k++)
+        if (h->waiters[k].reply == reply) {
+            h->waiters[k] = h->waiters[--h->n_waiters];
+            return;
+        }
+}
+
 void waiters_answer_now(Host *h, ControlReply *reply)
 {
     for (size_t k = 0; k < h->n_waiters; k++) {

@@ -10,5 +10,7 @@ void waiters_add(Host *h, const Module *m, WaitFor what, ControlReply *reply);
 void waiters_answer(Host *h, const Module *m, WaitFor what, const char *error);
 /* Who waits for m to be up, for the first time or again, need wait no longer, though nothing was started. */
 void waiters_settle(Host *h, const Module *m);
+/* Takes back the note about `reply`, which somebody else answers. */
+void waiters_forget(Host *h, const ControlReply *reply);
 /* Answers `reply` now if a wait of it was noted: the work goes on without a listener (--no-block). */
 void waiters_answer_now(Host *h, ControlReply *reply);

@@ -15,6 +15,7 @@ const Option options[OPTION_N] = {
     [OPTION_TIMEOUT] = {"timeout", 't', "TIME", "wait no longer than TIME (10s, 2m; exit status 4)"},
     [OPTION_CASCADE] = {"cascade", 0, NULL, "stop first what requires it"},
     [OPTION_SIGNAL] = {"signal", 's', "SIGNAL", "signal to send (default: TERM)"},
+    [OPTION_MAIN] = {"main", 0, NULL, "only the main process"},
     [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on with what is new"},
     [OPTION_LINES] = {"lines", 'n', "N", "only the last N; of calendar: the next N"},
     [OPTION_SVG] = {"svg", 0, "FILE", "draw it into FILE (- = standard output); needs graphviz"},
@@ -139,6 +140,9 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
             return error_prefix(e, "--signal: ");
         a->signal = r;
         return 0;
+    case OPTION_MAIN:
+        a->main_only = true;
+        break;
     case OPTION_FOLLOW:
         a->follow = true;
         break;

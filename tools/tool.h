@@ -29,6 +29,7 @@ typedef enum OptionId {
     OPTION_TIMEOUT,
     OPTION_CASCADE,
     OPTION_SIGNAL,
+    OPTION_MAIN,
     OPTION_FOLLOW,
     OPTION_LINES,
     OPTION_SVG,
@@ -66,6 +67,7 @@ typedef struct Args {
     const char *config; /* NULL = not given */
     bool json, no_pager, no_block, cascade, follow, verbose, host, all, expanded, help, version;
     uint64_t timeout; /* µs, USEC_INFINITY = none */
+    bool main_only;   /* kill */
     int signal;       /* 0 = not given */
     uint64_t lines;   /* UINT64_MAX = not given */
     const char *svg;

@@ -17,7 +17,7 @@
 #include "tools/term.h"
 #include "tools/view.h"
 
-enum { FLAG_NO_BLOCK = 1, FLAG_CASCADE = 2 }; /* of the D-Bus face */
+enum { FLAG_NO_BLOCK = 1, FLAG_CASCADE = 2, FLAG_MAIN = 4 }; /* of the D-Bus face */
 
 typedef struct Work Work;
 
@@ -104,11 +104,8 @@ static void report_done(Work *w, const Target *t)
     }
     if (!a->verbose && !term()->output_is_terminal)
         return;
-    static const char *const past[][2] = {{"start", "started"},
-                                          {"stop", "stopped"},
-                                          {"restart", "restarted"},
-                                          {"kill", "signalled"},
-                                          {"scale", "scaled"}};
+    static const char *const past[][2] = {{"start", "started"},   {"stop", "stopped"},   {"restart", "restarted"},
+                                          {"reload", "reloaded"}, {"kill", "signalled"}, {"scale", "scaled"}};
     const char *word = "done";
     for (size_t i = 0; i < ELEMENTS(past); i++)
         if (strcmp(past[i][0], a->verb->name) == 0)
@@ -218,16 +215,15 @@ static void dependents_first(Client *c, char **names)
 static ToolStatus run(Work *w, char **names)
 {
     const Args *a = w->args;
-    static const char *const members[][2] = {{"start", "StartModule"},
-                                             {"stop", "StopModule"},
-                                             {"restart", "RestartModule"},
-                                             {"kill", "KillModule"},
-                                             {"scale", "ScaleModule"}};
+    static const char *const members[][2] = {{"start", "StartModule"},     {"stop", "StopModule"},
+                                             {"restart", "RestartModule"}, {"kill", "KillModule"},
+                                             {"reload", "ReloadModule"},   {"scale", "ScaleModule"}};
     const char *member = NULL;
     for (size_t i = 0; i < ELEMENTS(members); i++)
         if (strcmp(members[i][0], a->verb->name) == 0)
             member = members[i][1];
-    uint64_t flags = (a->no_block ? FLAG_NO_BLOCK : 0) | (a->cascade ? FLAG_CASCADE : 0);
+    uint64_t flags =
+        (a->no_block ? FLAG_NO_BLOCK : 0) | (a->cascade ? FLAG_CASCADE : 0) | (a->main_only ? FLAG_MAIN : 0);
     for (size_t i = 0; i < w->n; i++) {
         w->targets[i] = (Target){.work = w, .name = names[i]};
         int r = ask(&w->targets[i], member, flags);

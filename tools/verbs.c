@@ -61,12 +61,24 @@ const Verb verbs[] = {
      "  bulkhead restart web\n"
      "  bulkhead restart --cascade db\n",
      verb_act},
-    {"kill", "MODULE...", 1, MANY, BIT(OPTION_SIGNAL) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
-     "send a signal to all processes of modules (root)",
-     "Nothing is drained, and the policy may start them again: to stop a module use stop.\n"
+    {"reload", "MODULE...", 1, MANY, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
+     "have modules read their own configuration again",
+     "By the policy's exec_reload or reload_signal; neither stops anything. Waits until the command has succeeded or "
+     "the\n"
+     "signal is sent, and with ready = notify until the module says that it is ready again.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead reload web\n"
+     "  bulkhead reload --timeout 10s 'worker-*' || bulkhead status\n",
+     verb_act},
+    {"kill", "MODULE...", 1, MANY, BIT(OPTION_SIGNAL) | BIT(OPTION_MAIN) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE),
+     false, "send a signal to all processes of modules (root)",
+     "Nothing is drained, and the policy may start them again: to stop a module use stop. With --main only the main\n"
+     "process gets it, as a program wants that passes signals on itself.\n"
      "\n"
      "examples:\n"
      "  bulkhead kill --signal HUP web\n"
+     "  bulkhead kill --main -s USR1 web\n"
      "  bulkhead kill -s KILL worker\n",
      verb_act},
     {"scale", "TEMPLATE N", 2, 2, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,

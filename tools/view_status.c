@@ -85,6 +85,11 @@ static char *note(const json_t *m, uint64_t now)
     char *hook = hook_text(json_object_get(m, "hook"));
     if (hook)
         strbuf_addf(&b, "%s%s", b.len ? ", " : "", hook);
+    const json_t *reload = json_object_get(m, "reload");
+    if (json_is_true(json_object_get(reload, "running")) && !hook)
+        strbuf_addf(&b, "%sreloading", b.len ? ", " : "");
+    else if (member_string(reload, "last_error") && str_equal(state, "running"))
+        strbuf_addf(&b, "%slast reload failed", b.len ? ", " : "");
     free(hook);
     const char *condition = member_string(m, "condition");
     if (condition && str_equal(state, "idle")) {
@@ -279,6 +284,24 @@ static char *ago(uint64_t usec, uint64_t now, const char *after)
     return xasprintf("%s%s", text, after);
 }
 
+/* "under way, for 3s", "done 5m ago", "failed 5m ago: …"; NULL = there was none. */
+static char *reload_text(const json_t *reload, uint64_t now)
+{
+    uint64_t elapsed = member_number(reload, "elapsed_usec"), last = member_number(reload, "last_usec");
+    if (json_is_true(json_object_get(reload, "running"))) {
+        _cleanup_(freep) char *span = elapsed == UINT64_MAX ? NULL : format_usec(elapsed / USEC_PER_SEC * USEC_PER_SEC);
+        if (!span)
+            return xstrdup("under way, by itself");
+        return xasprintf("under way, for %s", elapsed < USEC_PER_SEC ? "0s" : span);
+    }
+    _cleanup_(freep) char *when = ago(last, now, " ago");
+    if (!when)
+        return NULL;
+    const char *error = member_string(reload, "last_error");
+    _cleanup_(freep) char *shown = error ? str_escape(error, strlen(error), 1000) : NULL;
+    return xasprintf("%s %s%s%s", error ? "failed" : "done", when, error ? ": " : "", error ? shown : "");
+}
+
 char *view_module(const json_t *m, const View *v)
 {
     StrBuf b = STRBUF_NULL;
@@ -311,6 +334,7 @@ char *view_module(const json_t *m, const View *v)
     if (condition && str_equal(state, "idle"))
         add_line(&b, "not started", str_escape(condition, strlen(condition), 4096));
     add_line(&b, "runs", hook_text(json_object_get(m, "hook")));
+    add_line(&b, "reload", reload_text(json_object_get(m, "reload"), v->now));
     add_line(&b, "pid", number_text(member_number(m, "pid")));
     const char *group = str_or(member_string(m, "group"), "");
     add_line(&b, "group", str_escape(group, strlen(group), 80));

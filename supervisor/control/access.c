@@ -36,6 +36,7 @@ static const Need needs[] = {
     {"StartModule", ACCESS_OPERATE},
     {"StopModule", ACCESS_OPERATE},
     {"RestartModule", ACCESS_OPERATE},
+    {"ReloadModule", ACCESS_OPERATE},
     {"ScaleModule", ACCESS_OPERATE},
     /* org.bulkhead1.Module */
     {"Start", ACCESS_OPERATE},

@@ -2,10 +2,13 @@
 #include "supervisor/run/module.h"
 
 #include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "supervisor/run/hook.h"
 #include "supervisor/run/notify.h"
+#include "supervisor/run/reload.h"
 #include "supervisor/run/start.h"
 
 void module_clear_error(Module *m)
@@ -40,6 +43,7 @@ Generation *generation_free(Generation *g)
     sd_event_source_disable_unref(g->start_timer);
     launch_free(g->launch);
     hook_free(g->hook);
+    reload_free(g->reload);
     notify_free(g->notify);
     box_free(g->leaf);
     fd_close(g->pidfd);
@@ -48,6 +52,14 @@ Generation *generation_free(Generation *g)
         g->module->generation = NULL;
     free(g);
     return NULL;
+}
+
+int generation_signal_main(const Generation *g, int sig)
+{
+    int fd = g->main_source ? g->pidfd : g->child_source ? sd_event_source_get_child_pidfd(g->child_source) : -EBADF;
+    if (fd < 0 || !g->main_alive)
+        return -ESRCH;
+    return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) < 0 ? -errno : 0;
 }
 
 int generation_step(Generation *g, LifecycleEvent event)

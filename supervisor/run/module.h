@@ -32,6 +32,7 @@ typedef struct LastExit {
 typedef struct JobTimer JobTimer; /* when it runs by itself: supervisor/timers.c */
 typedef struct Launch Launch;     /* a start under way: run/start.c */
 typedef struct Hook Hook;         /* a helper command under way: run/hook.c */
+typedef struct Reload Reload;     /* a reload under way: run/reload.c */
 typedef struct Notify Notify;     /* the notify socket: run/notify.c */
 typedef struct Teardown Teardown; /* phases under way: stop/teardown.c */
 
@@ -53,6 +54,8 @@ struct Generation {
     Notify *notify;
     Teardown *teardown;
     Hook *hook;
+    Reload *reload;
+    bool says_reloading;     /* RELOADING=1 came last, whoever asked for it; READY=1 ends it */
     uint64_t started, ready; /* monotonic µs; 0 = not yet */
     char *status_text;       /* STATUS= of the module, escaped */
     bool executed;           /* the new program runs: from here on its end is its own */
@@ -79,7 +82,9 @@ struct Module {
     RecoveryHistory history;
     JobTimer *timer; /* NULL: it has none */
     bool gave_up;
-    char *condition; /* which condition did not hold when it was last to start, in words; NULL = all did */
+    uint64_t reloaded;  /* wall clock µs of the end of the last reload, 0 = none yet */
+    char *reload_error; /* why that one failed, NULL = it did not */
+    char *condition;    /* which condition did not hold when it was last to start, in words; NULL = all did */
     uint64_t restarts;
     uint64_t since; /* wall clock µs of the last change of state */
 
@@ -100,5 +105,7 @@ void module_clear_error(Module *m);
 Generation *generation_new(Module *m);
 /* Frees what is left of it; the leaf must be removed or abandoned by then. */
 Generation *generation_free(Generation *g);
+/* Signals the main process, never another one that has its pid by now. */
+int generation_signal_main(const Generation *g, int sig);
 /* Takes a lifecycle step and tells the host; a wrong one is an error event and changes nothing. */
 int generation_step(Generation *g, LifecycleEvent event);

@@ -26,23 +26,39 @@ struct Notify {
     bool refused; /* one event a generation is enough */
 };
 
+/* The number after `prefix`, from 1 to max; 0 when the line is another one or malformed. */
+static uint64_t number_after(const char *prefix, const char *line, size_t n, uint64_t max)
+{
+    char number[32];
+    uint64_t v;
+    size_t skip = strlen(prefix);
+    if (n <= skip || n - skip >= sizeof number || memcmp(line, prefix, skip) != 0)
+        return 0;
+    memcpy(number, line + skip, n - skip);
+    number[n - skip] = '\0';
+    return parse_u64(number, &v) == 0 && v <= max ? v : 0;
+}
+
+static bool is(const char *word, const char *line, size_t n)
+{
+    return strlen(word) == n && memcmp(line, word, n) == 0;
+}
+
 static void parse_line(const char *line, size_t n, NotifyMessage *m)
 {
-    static const char status[] = "STATUS=", main_pid[] = "MAINPID=";
-    if (n == 7 && memcmp(line, "READY=1", 7) == 0) {
-        m->ready = true;
-    } else if (n == 9 && memcmp(line, "BARRIER=1", 9) == 0) {
-        m->barrier = true;
-    } else if (n >= sizeof status - 1 && memcmp(line, status, sizeof status - 1) == 0) {
+    static const char status[] = "STATUS=";
+    uint64_t pid = number_after("MAINPID=", line, n, INT32_MAX),
+             at = number_after("MONOTONIC_USEC=", line, n, UINT64_MAX);
+    m->ready |= is("READY=1", line, n);
+    m->reloading |= is("RELOADING=1", line, n);
+    m->barrier |= is("BARRIER=1", line, n);
+    if (pid > 1)
+        m->main_pid = (pid_t)pid;
+    if (at)
+        m->monotonic_usec = at;
+    if (n >= sizeof status - 1 && memcmp(line, status, sizeof status - 1) == 0) {
         free(m->status);
         m->status = str_escape(line + sizeof status - 1, n - (sizeof status - 1), STATUS_MAX);
-    } else if (n > sizeof main_pid - 1 && n < 32 && memcmp(line, main_pid, sizeof main_pid - 1) == 0) {
-        char number[32];
-        uint64_t pid;
-        memcpy(number, line + sizeof main_pid - 1, n - (sizeof main_pid - 1));
-        number[n - (sizeof main_pid - 1)] = '\0';
-        if (parse_u64(number, &pid) == 0 && pid > 1 && pid <= INT32_MAX)
-            m->main_pid = (pid_t)pid;
     }
 }
 

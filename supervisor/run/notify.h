@@ -1,8 +1,8 @@
 /* The notify socket of one generation (sd_notify protocol): the socket is the identity, the sender's pid is checked
  * against the leaf, everything in it is a stranger's input: bounded, and escaped before it is shown.
  *
- * Understood: READY=1, STATUS=, MAINPID= (inside the leaf only), BARRIER=1 (the descriptor is closed once all before it
- * was handled). Other descriptors are closed, other words ignored. */
+ * Understood: READY=1, RELOADING=1, MONOTONIC_USEC=, STATUS=, MAINPID= (inside the leaf only), BARRIER=1 (the
+ * descriptor is closed once all before it was handled). Other descriptors are closed, other words ignored. */
 #pragma once
 
 #include "supervisor/run/module.h"
@@ -10,9 +10,10 @@
 #define NOTIFY_DATAGRAM_MAX 4096
 
 typedef struct NotifyMessage {
-    bool ready, barrier;
-    pid_t main_pid; /* 0 = not named */
-    char *status;   /* escaped, NULL = not given */
+    bool ready, reloading, barrier;
+    uint64_t monotonic_usec; /* MONOTONIC_USEC=, 0 = not given */
+    pid_t main_pid;          /* 0 = not named */
+    char *status;            /* escaped, NULL = not given */
 } NotifyMessage;
 
 /* Reads one datagram's text. Pure; what is malformed is left out. */

@@ -17,6 +17,7 @@
 #include "supervisor/run/notify.h"
 #include "supervisor/run/output.h"
 #include "supervisor/run/ready.h"
+#include "supervisor/run/reload.h"
 #include "supervisor/run/spawn.h"
 
 /* What lives only until the generation is ready. */
@@ -47,6 +48,7 @@ void generation_stop_watching(Generation *g)
     g->start_timer = sd_event_source_disable_unref(g->start_timer);
     g->hook = hook_free(g->hook);
     g->launch = launch_free(g->launch);
+    reload_ended(g);
 }
 
 void generation_start_failed(Generation *g, const Error *e)
@@ -199,8 +201,11 @@ static void on_notify(Generation *g, const NotifyMessage *m)
     }
     if (m->main_pid)
         replace_main(g, m->main_pid);
+    if (m->reloading || m->ready)
+        g->says_reloading = m->reloading && !m->ready;
     if (m->ready && g->module->policy->ready.kind == READY_NOTIFY)
         become_ready(g);
+    reload_notified(g, m);
 }
 
 /* Before the launch: what must exist when the first instruction runs. */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -248,14 +247,6 @@ static int on_stop_timeout(sd_event_source *s, uint64_t usec, void *userdata)
     return 0;
 }
 
-static int signal_main(const Generation *g, int sig)
-{
-    int fd = g->main_source ? g->pidfd : sd_event_source_get_child_pidfd(g->child_source);
-    if (fd < 0)
-        return -ESRCH;
-    return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) < 0 ? -errno : 0;
-}
-
 /* The main process is gone, others of the module are not: the same signal, what is left of the same time. */
 static void signal_rest(Teardown *t)
 {
@@ -296,7 +287,7 @@ static PhaseStatus begin_process(void *userdata, Error *e)
     if (limit != USEC_INFINITY)
         (void)sd_event_add_time_relative(ctx->event, &t->stop_timer, CLOCK_MONOTONIC, limit, 0, on_stop_timeout, t);
     /* What never became the module's program is our own child on its way to _exit: nothing to be gentle with. */
-    if (g->main_alive && (!g->executed || signal_main(g, module(t)->policy->stop_signal) < 0))
+    if (g->main_alive && (!g->executed || generation_signal_main(g, module(t)->policy->stop_signal) < 0))
         kill_all(t);
     else if (!g->main_alive)
         end_rest(t);

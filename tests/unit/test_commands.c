@@ -68,6 +68,8 @@ static void test_hooks(void **state)
         {"module.exec_start_post", "/a ; -/b", "/a ; -/b"},
         {"module.exec_stop_post", "/a ; -/b", "/a ; -/b"},
         {"module.exec_stop_post", "/a ${MAINPID}", NULL},
+        {"module.exec_reload", "/bin/kill -HUP ${MAINPID}", "/bin/kill|-HUP|@"},
+        {"module.exec_reload", "/a ; /b x${MAINPID}y${MAINPID} $${MAINPID} ${PORT}", "/a ; /b|x@y@|${MAINPID}|80"},
         {"module.exec_start_pre", ";", NULL},
         {"module.exec_start_pre", "; /a", NULL},
         {"module.exec_start_pre", "/a ;", NULL},
@@ -96,6 +98,8 @@ static void test_hooks(void **state)
     REFUSE("module.exec_start_pre_timeout", "0", "5", "x");
     REFUSE("module.exec_start_post_timeout", "0", "5", "x");
     REFUSE("module.exec_stop_post_timeout", "0", "5", "x");
+    REFUSE("module.exec_reload_timeout", "0", "5", "x");
+    REFUSE("module.reload_signal", "0", "65", "NOPE", "hup");
 }
 
 static void test_conditions(void **state)

@@ -41,6 +41,26 @@ static void test_ready(void **state)
     }
 }
 
+static void test_reloading(void **state)
+{
+    (void)state;
+    NotifyMessage m = PARSE("RELOADING=1\nMONOTONIC_USEC=1234567890123\nSTATUS=reading");
+    assert_true(m.reloading && !m.ready);
+    assert_true(m.monotonic_usec == 1234567890123);
+    assert_string_equal(m.status, "reading");
+    free(m.status);
+    assert_true(PARSE("RELOADING=1").reloading && PARSE("RELOADING=1").monotonic_usec == 0);
+    static const char *const no[] = {"RELOADING=0", "RELOADING=", "RELOADING=10", "reloading=1", "XRELOADING=1"};
+    for (size_t i = 0; i < ELEMENTS(no); i++)
+        assert_false(parse(no[i], strlen(no[i])).reloading);
+    assert_true(PARSE("MONOTONIC_USEC=18446744073709551615").monotonic_usec == UINT64_MAX);
+    static const char *const none[] = {"MONOTONIC_USEC=", "MONOTONIC_USEC=-1", "MONOTONIC_USEC=1s",
+                                       "MONOTONIC_USEC=18446744073709551616",
+                                       "MONOTONIC_USEC=99999999999999999999999999999999999999"};
+    for (size_t i = 0; i < ELEMENTS(none); i++)
+        assert_true(parse(none[i], strlen(none[i])).monotonic_usec == 0);
+}
+
 static void test_main_pid(void **state)
 {
     (void)state;
@@ -107,11 +127,9 @@ static void test_random_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ready),
-        cmocka_unit_test(test_main_pid),
-        cmocka_unit_test(test_status_is_escaped_and_bounded),
-        cmocka_unit_test(test_barrier),
-        cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_ready),    cmocka_unit_test(test_reloading),
+        cmocka_unit_test(test_main_pid), cmocka_unit_test(test_status_is_escaped_and_bounded),
+        cmocka_unit_test(test_barrier),  cmocka_unit_test(test_random_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -130,6 +130,25 @@ static void test_environment(void **state)
     config_free(dir);
 }
 
+/* One way of reloading, of the hook and the signal; a drop-in takes back the other. */
+static void test_reload(void **state)
+{
+    (void)state;
+    char *dir = config_with_web("[module]\nexec_reload = /bin/kill -HUP ${MAINPID}\nreload_signal = HUP\n");
+    config_load_bad(dir, "modules.d/web.ini:7: module.reload_signal: exec_reload is given too (keep one)\n");
+    config_write(dir, "modules.d/web.ini.d/a.ini", "[module]\nexec_reload =\n");
+    Policy *p = config_load_good(dir);
+    assert_int_equal(p->modules[0]->reload_signal, 1);
+    assert_int_equal(p->modules[0]->exec_reload.n, 0);
+    policy_free(p);
+    config_write(dir, "modules.d/web.ini.d/a.ini", "[module]\nreload_signal =\n");
+    p = config_load_good(dir);
+    assert_int_equal(p->modules[0]->reload_signal, 0);
+    assert_string_equal(p->modules[0]->exec_reload.items[0].argv[2], COMMAND_MAIN_PID);
+    policy_free(p);
+    config_free(dir);
+}
+
 static void test_seccomp_is_compiled_and_shared(void **state)
 {
     (void)state;
@@ -233,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_a_job_has_the_time_that_was_written),
         cmocka_unit_test(test_accounts),
         cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_reload),
         cmocka_unit_test(test_seccomp_is_compiled_and_shared),
         cmocka_unit_test(test_one_mistake_one_complaint),
         cmocka_unit_test(test_shown_names),
