@@ -106,6 +106,28 @@ static void test_hook(void **state)
     }
 }
 
+/* The last reload, or the one under way; nothing where there was none. */
+static void test_reload(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"{\"running\":true,\"elapsed_usec\":3900000,\"last_usec\":null,\"last_error\":null}",
+         "      reload: under way, for 3s\n"},
+        {"{\"running\":true,\"elapsed_usec\":null}", "      reload: under way, by itself\n"},
+        {"{\"running\":false,\"elapsed_usec\":null,\"last_usec\":1699999990000000,\"last_error\":null}",
+         "      reload: done 10s ago\n"},
+        {"{\"running\":false,\"last_usec\":1699999990000000,\"last_error\":\"no \\u001b\"}",
+         "      reload: failed 10s ago: no \\x1b\n"},
+        {"null", ""},
+        {"{}", ""},
+    };
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        _cleanup_(freep) char *module = xasprintf("{\"name\":\"w\",\"state\":\"running\",\"reload\":%s}", cases[i][0]);
+        _cleanup_(freep) char *expected = xasprintf("w: running\n%s", cases[i][1]);
+        assert_view(view_module, module, 0, expected);
+    }
+}
+
 static void test_module(void **state)
 {
     (void)state;
@@ -326,15 +348,11 @@ static void test_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status),
-        cmocka_unit_test(test_every_line_fits),
-        cmocka_unit_test(test_hook),
-        cmocka_unit_test(test_module),
-        cmocka_unit_test(test_explain_denied_syscall),
-        cmocka_unit_test(test_explain_states),
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_odd_documents),
-        cmocka_unit_test(test_host),
+        cmocka_unit_test(test_status),         cmocka_unit_test(test_every_line_fits),
+        cmocka_unit_test(test_hook),           cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_module),         cmocka_unit_test(test_explain_denied_syscall),
+        cmocka_unit_test(test_explain_states), cmocka_unit_test(test_events),
+        cmocka_unit_test(test_odd_documents),  cmocka_unit_test(test_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
