@@ -73,6 +73,7 @@ const Key keys[] = {
     M("module", "condition_path_exists", condition_path_exists, CONDITIONS, "", "/etc/web/on, !/etc/web/off", "paths that must exist, with ! before one must not, or it is not started, which is no failure", .variables = true),
     M("module", "required", required, YES_NO, "no", "yes", "whether the system cannot run without it"),
     M("module", "ready", ready, READY, "none", "tcp:80", "what shows that it is ready: nothing, exec succeeded, sd_notify, a newline on a descriptor, a listener", .variables = true),
+    M("module", "listen", listen, LISTEN, "", "tcp:127.0.0.1:8080, unix:/run/web.sock", "sockets that bulkheadd listens on for it and hands over (LISTEN_FDS); clients wait in them while it restarts"),
     M("module", "start_timeout", start_timeout, TIME, "60s", "10s", "how long it may take to become ready; a oneshot without it has no limit", .min = 1, .max = INFINITE),
     M("module", "stop_timeout", stop_timeout, TIME, "30s", "5s", "how long it may take to end after stop_signal; then it is killed", .max = INFINITE),
     M("module", "stop_signal", stop_signal, SIGNAL, "TERM", "SIGQUIT", "the signal that asks it to end"),

@@ -38,6 +38,7 @@ typedef enum ValueKind {
     VALUE_SIGNAL,       /* [int] */
     VALUE_EXIT_SET,     /* [ExitSet] 0, 64-70, SIGTERM */
     VALUE_READY,        /* [Ready] */
+    VALUE_LISTEN,       /* [Listens] tcp:ADDR:PORT, unix:PATH */
     VALUE_TRACK,        /* [bool] connections */
     VALUE_PORTS,        /* [Work: ports, n_ports] */
     VALUE_CPUS,         /* [char *] 0-3,5 */

@@ -165,9 +165,30 @@ static void check_timer(Builder *b)
                     "what stays done is not started by [timer] again (no)");
 }
 
+/* What bulkheadd listens on itself says nothing about the program, and takes the first descriptors. */
+static void check_listen(Builder *b)
+{
+    const ModulePolicy *m = b->m;
+    static const char *const from[] = {"module.ready", "module.listen"};
+    bool own = false;
+    for (size_t i = 0; i < m->listen.n; i++) {
+        const Listen *l = &m->listen.items[i];
+        own |= m->ready.kind == READY_TCP && l->port == m->ready.number;
+        own |= m->ready.kind == READY_UNIX && !l->port && str_equal(l->address.un.sun_path, m->ready.path);
+    }
+    if (own)
+        complain_at(b, from, 2, "bulkheadd itself listens there, before the program runs (notify, or exec)");
+    if (m->listen.n > 0 && m->ready.kind == READY_FD && m->ready.number < 3 + m->listen.n) {
+        _cleanup_(freep) char *message =
+            xasprintf("descriptor %u is a listener's (fd:%zu)", m->ready.number, 3 + m->listen.n);
+        complain_at(b, from, 2, message);
+    }
+}
+
 static void check_together(Builder *b)
 {
     const ModulePolicy *m = b->m;
+    check_listen(b);
     check_type(b);
     check_timer(b);
     check_order(b, "work.drain_soft", m->work.drain_soft, "work.drain_hard", m->work.drain_hard);

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "policies/listen.h"
 #include "policies/load.h"
 #include "policies/reader.h"
 
@@ -249,6 +250,7 @@ int policy_read_layers(const char *dir, const char *shared_dir, Policy **ret, La
         nss_free(l.nss);
         ARRAY_PUSH(l.files, l.n_files) = NULL;
         p->files = l.files;
+        listen_check(&l, p);
     }
     *ret = p;
     if (complaints->n == before)

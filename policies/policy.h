@@ -9,6 +9,9 @@
  * of one CPU. */
 #pragma once
 
+#include <netinet/in.h>
+#include <sys/un.h>
+
 #include "base/error.h"
 #include "base/util.h"
 #include "policies/calendar.h"
@@ -38,6 +41,27 @@ typedef struct Ready {
 } Ready;
 
 #define LOG_KEEP_MAX 100 /* rotated files of one log */
+
+/* An address that the daemon listens on for a module (module.listen). */
+typedef struct Listen {
+    char *text;  /* as written, expanded */
+    bool shared; /* by all instances of the template: the same for each */
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+        struct sockaddr_un un;
+    } address;
+    socklen_t size;
+    uint16_t port; /* 0 = a unix socket */
+} Listen;
+
+#define LISTEN_MAX 16
+
+typedef struct Listens {
+    Listen *items;
+    size_t n;
+} Listens;
 
 typedef enum LogTarget { LOG_DEFAULT, LOG_JOURNAL, LOG_FILE, LOG_NULL, LOG_INHERIT, LOG_TARGET_N } LogTarget;
 
@@ -168,6 +192,7 @@ typedef struct ModulePolicy {
     char **requires, **wants, **after, **part_of;
     char **condition_path_exists; /* absolute paths, "!" before one: it must not exist */
     Ready ready;
+    Listens listen;
     uint64_t start_timeout, stop_timeout;
     int stop_signal, reload_signal; /* reload_signal 0 = none */
     ExitSet success_exit_status;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "policies/commands.h"
+#include "policies/listen.h"
 #include "policies/lists.h"
 #include "policies/quantities.h"
 #include "policies/words.h"
@@ -49,6 +50,7 @@ static const struct {
     [VALUE_SIGNAL] = {"signal", "TERM, SIGQUIT, 15, RTMIN+3"},
     [VALUE_EXIT_SET] = {"list of exit statuses and signals", "3, 64-70, SIGTERM"},
     [VALUE_READY] = {"readiness", "none, exec, notify, fd:3, tcp:80, unix:/run/web.sock", EXPAND_TEXT},
+    [VALUE_LISTEN] = {"list of listeners", "tcp:127.0.0.1:8080, tcp:[::]:80, unix:/run/web.sock", EXPAND_COMMAS},
     [VALUE_TRACK] = {"list", "connections"},
     [VALUE_PORTS] = {"list of ports", "80, 443"},
     [VALUE_CPUS] = {"list of CPUs", "0-3, 5"},
@@ -408,6 +410,8 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
         return list_exit_set(s, field, e);
     case VALUE_READY:
         return parse_ready(k, s, x, field, e);
+    case VALUE_LISTEN:
+        return listen_parse(s, x, field, e);
     case VALUE_TRACK:
         return list_track(s, field, e);
     case VALUE_PORTS:
@@ -479,6 +483,9 @@ void value_done(const Key *k, void *base)
         return;
     case VALUE_READY:
         free_text(&((Ready *)field)->path);
+        return;
+    case VALUE_LISTEN:
+        listen_done(field);
         return;
     case VALUE_PORTS:
         free(((Work *)field)->ports);

@@ -21,6 +21,7 @@
 #include "supervisor/report.h"
 #include "supervisor/roster.h"
 #include "supervisor/run/hook.h"
+#include "supervisor/run/listeners.h"
 #include "supervisor/run/start.h"
 #include "supervisor/scale.h"
 #include "supervisor/stop/leftovers.h"
@@ -399,6 +400,7 @@ Host *host_free(Host *h)
     scale_check(h);
     h->control = control_close(h->control);
     roster_close(h);
+    listeners_close(&h->ctx);
     for (size_t i = 0; i < h->n_leftovers; i++)
         leftover_free(h->leftovers[i]);
     free(h->leftovers);

@@ -14,6 +14,7 @@
 #include "supervisor/jobs.h"
 #include "supervisor/roster.h"
 #include "supervisor/run/condition.h"
+#include "supervisor/run/listeners.h"
 #include "supervisor/run/start.h"
 #include "supervisor/scale.h"
 #include "supervisor/stop/teardown.h"
@@ -400,6 +401,18 @@ static void check_start_up(Host *h)
     host_started(h);
 }
 
+/* Does anybody of that name, or an instance of it, run or want to? */
+static bool is_used(const void *host, const char *name)
+{
+    const Host *h = host;
+    ssize_t one = graph_index(h->graph, name);
+    size_t first = one < 0 ? 0 : (size_t)one, n = one < 0 ? policy_instances(h->policy, name, &first) : 1;
+    for (size_t i = first; i < first + n; i++)
+        if (h->modules[i]->generation || h->modules[i]->want_restart || h->status[i] == NODE_WAITING)
+            return true;
+    return false;
+}
+
 static int on_pump(sd_event_source *s, void *userdata)
 {
     (void)s;
@@ -412,6 +425,7 @@ static int on_pump(sd_event_source *s, void *userdata)
             again |= step_module(h, i);
     }
     roster_sweep(h);
+    listeners_sweep(&h->ctx, is_used);
     h->pumping = false;
     scale_check(h);
     check_start_up(h);

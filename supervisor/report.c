@@ -10,6 +10,7 @@
 #include "policies/seccomp.h"
 #include "supervisor/jobs.h"
 #include "supervisor/plan/describe.h"
+#include "supervisor/run/listeners.h"
 #include "supervisor/run/output.h"
 #include "supervisor/run/reload.h"
 #include "supervisor/scale.h"
@@ -63,19 +64,23 @@ const char *report_health(const Host *h, char **ret_reason)
 
 /* --- one module --- */
 
-static json_t *work_json(const Module *m)
+static json_t *counters_json(const struct work_counters *c)
 {
-    struct work_entry w;
-    if (!m->policy->work.track_connections || !m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) ||
-        !m->group || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
-        return json_null();
-    const struct work_counters *c = &w.connections;
     return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "started", (json_int_t)c->started, "completed",
                      (json_int_t)c->completed, "errors", (json_int_t)c->errors, "in_flight", (json_int_t)c->in_flight,
                      "in_flight_peak", (json_int_t)c->in_flight_peak, "long_running", (json_int_t)c->long_running,
                      "rejected", (json_int_t)c->rejected, "latency_p50_usec",
                      (json_int_t)latency_percentile(c->latency, 50), "latency_p99_usec",
                      (json_int_t)latency_percentile(c->latency, 99));
+}
+
+static json_t *work_json(const Module *m)
+{
+    struct work_entry w;
+    if (!m->policy->work.track_connections || !m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) ||
+        listeners_shared(m) || !m->group || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
+        return json_null();
+    return counters_json(&w.connections);
 }
 
 static json_t *last_exit_json(const LastExit *x)
@@ -111,8 +116,10 @@ static json_t *instances_json(const Host *h, const Module *m)
     if (!m->policy->instances)
         return json_null();
     _cleanup_(freep) char *stem = xstrndup(name, module_stem(name));
-    return json_pack("{s:s,s:i,s:I}", "template", stem, "now", (int)scale_now(h, stem), "configured",
-                     (json_int_t)m->policy->instances);
+    struct work_entry w;
+    return json_pack("{s:s,s:i,s:I,s:o}", "template", stem, "now", (int)scale_now(h, stem), "configured",
+                     (json_int_t)m->policy->instances, "work",
+                     listeners_work(m, &w) ? counters_json(&w.connections) : json_null());
 }
 
 static json_t *reload_json(const Module *m)

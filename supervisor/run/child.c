@@ -23,6 +23,8 @@ const char *const launch_stage_names[STAGE_N] = {
 #undef X
 };
 
+enum { LISTEN_PID_DIGITS = 10 };
+
 _Static_assert(RLIM_NLIMITS == RLIMIT_COUNT, "policy.h counts the rlimits");
 
 static int enter_cgroups(const ChildPlan *p)
@@ -62,7 +64,8 @@ static int set_output(const ChildPlan *p, int *report)
     /* All that is still needed moves above the readiness descriptor first, so that no dup2 tramples on it. The daemon's
      * own descriptors are CLOEXEC, so nothing else has to be closed. */
     int above = p->ready_fd >= 0 ? p->ready_number + 1 : 3;
-    int ready = p->ready_fd;
+    int ready = p->ready_fd, listen[LISTEN_MAX];
+    above = above > 3 + (int)p->n_listen ? above : 3 + (int)p->n_listen;
     if (ready >= 0) {
         ready = fcntl(ready, F_DUPFD_CLOEXEC, above);
         if (ready < 0)
@@ -81,6 +84,12 @@ static int set_output(const ChildPlan *p, int *report)
         if (r)
             return r;
     }
+    for (size_t i = 0; i < p->n_listen; i++)
+        if ((listen[i] = fcntl(p->listen[i], F_DUPFD_CLOEXEC, above)) < 0)
+            return errno;
+    for (size_t i = 0; i < p->n_listen; i++)
+        if (dup2(listen[i], 3 + (int)i) < 0)
+            return errno;
     return ready >= 0 ? place(ready, p->ready_number) : 0;
 }
 
@@ -168,6 +177,18 @@ static int set_seccomp(const ChildPlan *p)
     return 0;
 }
 
+/* LISTEN_PID says for whom the descriptors are; it is known here alone. */
+static void write_pid(char *s)
+{
+    char digits[LISTEN_PID_DIGITS];
+    int n = 0;
+    for (unsigned pid = (unsigned)getpid(); pid && n < LISTEN_PID_DIGITS; pid /= 10)
+        digits[n++] = (char)('0' + pid % 10);
+    while (n > 0)
+        *s++ = digits[--n];
+    *s = '\0';
+}
+
 static void reset_signals(void)
 {
     /* CLONE_CLEAR_SIGHAND reset the handlers; ignored ones stay ignored and the mask is inherited. */
@@ -218,6 +239,8 @@ _Noreturn void child_main(const ChildPlan *p)
     if (p->cpus)
         (void)sched_setaffinity(0, sizeof *p->cpus, p->cpus);
     reset_signals();
+    if (p->listen_pid)
+        write_pid(p->listen_pid);
     if ((r = set_seccomp(p))) /* last: from here on only write, execve and exit_group are sure to be allowed */
         fail(report, STAGE_SECCOMP, r);
     ChildReport last = {.stage = STAGE_EXEC, .error = 0};

@@ -40,8 +40,11 @@ typedef struct ChildPlan {
     int procs[CG_N]; /* files to write "0" to, -EBADF = none */
     int view, root;  /* mount namespace and its root directory; -EBADF = stay in the daemon's */
     int stdio[3];
-    int ready_fd;          /* passed on as descriptor ready_number; -EBADF = none */
-    int ready_number;      /* >= 3 */
+    int ready_fd;           /* passed on as descriptor ready_number; -EBADF = none */
+    int ready_number;       /* >= 3 */
+    int listen[LISTEN_MAX]; /* passed on as descriptors 3 and up */
+    size_t n_listen;
+    char *listen_pid;      /* in envp: filled with the pid; NULL = none */
     const cpu_set_t *cpus; /* where it may run; NULL = as it is */
     mode_t umask;
     const Limits *limits;

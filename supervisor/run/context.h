@@ -47,6 +47,8 @@ typedef struct RunContext {
     uint64_t nofile_soft, nofile_hard;     /* as the daemon was started with */
     bool reset_oom_score_adj;              /* the daemon's own is below 0, which is not for modules */
     Mounts mounts;
+    struct Listener **listeners; /* run/listeners.c */
+    size_t n_listeners;
     const RunHooks *hooks;
     void *host;
 } RunContext;

@@ -141,7 +141,7 @@ static void close_all(int fds[static CG_N])
 /* --- the child that shares --- */
 
 /* The descriptors that a child may need after it has left the daemon's table. */
-enum { SLOT_REPORT, SLOT_READY, SLOT_STDIO, FD_SLOTS = SLOT_STDIO + 3 };
+enum { SLOT_REPORT, SLOT_READY, SLOT_STDIO, SLOT_LISTEN = SLOT_STDIO + 3, FD_SLOTS = SLOT_LISTEN + LISTEN_MAX };
 #define SLOT_FIRST 3 /* behind stdio: the lowest there are */
 
 static bool slots_reserved;
@@ -193,8 +193,12 @@ static bool lend_all(ChildPlan *p)
     p->ready_fd = lend(p->ready_fd, SLOT_READY);
     for (int i = 0; i < 3; i++)
         p->stdio[i] = lend(p->stdio[i], SLOT_STDIO + i);
+    bool listening = true;
+    for (size_t i = 0; i < p->n_listen; i++)
+        listening &= (p->listen[i] = lend(p->listen[i], SLOT_LISTEN + (int)i)) >= 0;
     p->own_fds = SLOT_FIRST + FD_SLOTS;
-    return p->report >= 0 && p->stdio[0] >= 0 && p->stdio[1] >= 0 && p->stdio[2] >= 0 && (!ready || p->ready_fd >= 0);
+    return listening && p->report >= 0 && p->stdio[0] >= 0 && p->stdio[1] >= 0 && p->stdio[2] >= 0 &&
+           (!ready || p->ready_fd >= 0);
 }
 
 /* The slots hold nothing of the child's any more: pipes would not end, logs would stay open. */
@@ -312,9 +316,13 @@ static void fill(const SpawnRequest *r, ChildPlan *p)
         .path = r->argv ? r->argv[0] : NULL,
         .argv = r->argv,
         .envp = r->envp,
+        .n_listen = r->n_listen,
+        .listen_pid = r->listen_pid,
         .probe = r->probe,
         .probe_argument = r->probe_argument,
     };
+    for (size_t i = 0; i < r->n_listen; i++)
+        p->listen[i] = r->listen[i];
     if (r->filtered && s->filter)
         p->filter = (struct sock_fprog){(unsigned short)s->filter->n_instructions, s->filter->instructions};
 }

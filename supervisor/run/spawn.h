@@ -13,10 +13,15 @@ typedef struct SpawnRequest {
     char *const *envp;
     int output, error;          /* stdout and stderr, borrowed */
     int ready_fd, ready_number; /* -EBADF = none */
+    const int *listen;          /* handed on as descriptors 3 and up, named by LISTEN_FDS in envp; borrowed */
+    size_t n_listen;
+    char *listen_pid; /* where in envp its pid is to be written, LISTEN_PID_SIZE bytes with the NUL; NULL = nowhere */
     int (*probe)(const void *argument);
     const void *probe_argument;
     bool filtered; /* under the module's seccomp filter */
 } SpawnRequest;
+
+#define LISTEN_PID_SIZE 11
 
 typedef struct Spawned {
     pid_t pid;

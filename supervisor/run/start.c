@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "supervisor/run/dirs.h"
 #include "supervisor/run/hook.h"
+#include "supervisor/run/listeners.h"
 #include "supervisor/run/notify.h"
 #include "supervisor/run/output.h"
 #include "supervisor/run/ready.h"
@@ -320,6 +321,30 @@ static int watch_child(Generation *g, const Spawned *child, Error *e)
     return r < 0 ? error_errno(e, r, "cannot watch the launch") : 0;
 }
 
+/* What sd_listen_fds(3) reads. The pid is the child's to write, in the room that is left for it. */
+static const char listen_pid_variable[] = "LISTEN_PID=";
+
+static void add_listen_variables(const Module *m, char ***env)
+{
+    size_t n = m->policy->listen.n;
+    if (n == 0)
+        return;
+    StrBuf names = STRBUF_NULL;
+    for (size_t i = 0; i < n; i++)
+        strbuf_addf(&names, "%s%.*s", i ? ":" : "LISTEN_FDNAMES=", (int)module_stem(module_name(m)), module_name(m));
+    strv_push(env, strbuf_take(&names));
+    strv_push(env, xasprintf("LISTEN_FDS=%zu", n));
+    strv_push(env, xasprintf("%s%*s", listen_pid_variable, LISTEN_PID_SIZE - 1, ""));
+}
+
+static char *listen_pid(char *const *env)
+{
+    STRV_FOREACH (v, env)
+        if (str_starts(*v, listen_pid_variable) && (*v)[sizeof listen_pid_variable - 1] == ' ')
+            return *v + sizeof listen_pid_variable - 1;
+    return NULL;
+}
+
 static int launch_main(Generation *g, Error *e)
 {
     Module *m = g->module;
@@ -334,7 +359,16 @@ static int launch_main(Generation *g, Error *e)
         return r;
     }
     m->ctx->hooks->logging(m->ctx->host, m);
-    char *extra[] = {g->notify ? (char *)(uintptr_t)notify_variable(g->notify) : NULL, NULL};
+    int listen[LISTEN_MAX];
+    r = listeners_open(m, listen, e);
+    if (r < 0) {
+        error_stage(e, "listen");
+        return r;
+    }
+    _cleanup_strv_ char **extra = NULL;
+    if (g->notify)
+        strv_add(&extra, notify_variable(g->notify));
+    add_listen_variables(m, &extra);
     _cleanup_strv_ char **env = spawn_environment(m, g->leaf, extra);
     SpawnRequest request = {
         .module = m,
@@ -345,6 +379,9 @@ static int launch_main(Generation *g, Error *e)
         .error = error >= 0 ? error : out,
         .ready_fd = g->launch->ready_write,
         .ready_number = (int)m->policy->ready.number,
+        .listen = listen,
+        .n_listen = m->policy->listen.n,
+        .listen_pid = listen_pid(env),
         .filtered = true,
     };
     Spawned child;

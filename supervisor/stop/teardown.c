@@ -15,6 +15,7 @@
 #include "supervisor/plan/bounds.h"
 #include "supervisor/run/dirs.h"
 #include "supervisor/run/hook.h"
+#include "supervisor/run/listeners.h"
 #include "supervisor/run/notify.h"
 #include "supervisor/run/start.h"
 #include "supervisor/stop/drain.h"
@@ -158,6 +159,10 @@ static PhaseStatus begin_drain(void *userdata, Error *e)
         error_set(e, 0, "%s", t->skip ? t->skip : "hurried by a second signal");
         return PHASE_SKIPPED;
     }
+    if (listeners_shared(m)) {
+        error_set(e, 0, "its connections come from a listener that it shares: nobody can tell which are its own");
+        return PHASE_SKIPPED;
+    }
     if (teardown_in_flight(module(t)) == UINT64_MAX) {
         error_set(e, 0,
                   m->policy->work.track_connections ? "no counters: bpf is not there"
@@ -185,8 +190,10 @@ static PhaseStatus begin_io(void *userdata, Error *e)
 
 static PhaseStatus begin_connection(void *userdata, Error *e)
 {
-    (void)userdata;
-    error_set(e, 0, "the daemon holds no listener for it");
+    const Teardown *t = userdata;
+    error_set(e, 0, "%s",
+              module(t)->policy->listen.n ? "its listener is open as long as one that uses it is wanted up"
+                                          : "the daemon holds no listener for it");
     return PHASE_SKIPPED;
 }
 

@@ -49,7 +49,7 @@ def test_each_instance_is_a_module(daemon):
     order = [e["module"] for e in d.events.read() if e["event"] == "running"]
     assert order[-1] == "web", order
     assert len({d.module(w)["cgroup"] for w in workers(3)}) == 3
-    assert d.module("worker@2")["instances"] == {"template": "worker", "now": 3, "configured": 3}
+    assert d.module("worker@2")["instances"] == {"template": "worker", "now": 3, "configured": 3, "work": None}
     assert d.module("web")["instances"] is None
     d.cli("stop", "worker@2", "web", rc=0)
     assert states(d) == {"web": "idle", "worker@1": "running", "worker@2": "idle", "worker@3": "running"}
@@ -100,7 +100,7 @@ def test_scale_up_and_down(daemon):
     assert done.out.startswith("worker: scaled in "), done
     assert [m for m in states(d) if m.startswith("worker")] == workers(12)
     assert all(s == "running" for m, s in states(d).items() if m != "db")
-    assert d.module("worker@12")["instances"] == {"template": "worker", "now": 12, "configured": 1}
+    assert d.module("worker@12")["instances"] == {"template": "worker", "now": 12, "configured": 1, "work": None}
     assert "worker: 12 of instances = 1, until the daemon's next start" in d.cli("status").out
     assert "12 of instances = 1" in d.cli("status", "worker@7").out
     pids = {w: d.module(w)["pid"] for w in workers(12)}

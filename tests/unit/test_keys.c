@@ -100,6 +100,7 @@ static const char *nonsense(const Key *k)
     case VALUE_UMASK:
     case VALUE_SIGNAL:
     case VALUE_READY:
+    case VALUE_LISTEN:
     case VALUE_TRACK:
     case VALUE_PORTS:
     case VALUE_CPUS:
