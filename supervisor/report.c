@@ -393,6 +393,13 @@ static int open_log(void *host, const char *name, const char **ret_kind, int *re
     return 0;
 }
 
+static int open_log_file(void *host, const char *name, bool error_stream, int number, int *ret_fd, Error *e)
+{
+    Host *h = host;
+    const Module *m = h->modules[graph_index(h->graph, name)];
+    return output_open_file(m, error_stream ? OUTPUT_STDERR : OUTPUT_STDOUT, number, ret_fd, e);
+}
+
 static int signal_module(Generation *g, int sig, bool main_only)
 {
     if (main_only)
@@ -493,5 +500,6 @@ const ControlOps report_control_ops = {
     .dot = dot,
     .events = events,
     .open_log = open_log,
+    .open_log_file = open_log_file,
     .act = act,
 };

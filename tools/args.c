@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "policies/values.h"
 #include "tools/tool.h"
+#include "tools/when.h"
 
 const Option options[OPTION_N] = {
     [OPTION_INSTANCE] = {"instance", 'i', "NAME", "which daemon (default: $BULKHEAD_INSTANCE, or default)"},
@@ -18,6 +19,9 @@ const Option options[OPTION_N] = {
     [OPTION_MAIN] = {"main", 0, NULL, "only the main process"},
     [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on with what is new"},
     [OPTION_LINES] = {"lines", 'n', "N", "only the last N; of calendar: the next N"},
+    [OPTION_SINCE] = {"since", 'S', "WHEN", "what was written from then on (15m, 12:00, '2026-11-20 12:00')"},
+    [OPTION_UNTIL] = {"until", 'U', "WHEN", "what was written until then"},
+    [OPTION_STDERR] = {"stderr", 0, NULL, "standard error, where it has a file of its own"},
     [OPTION_SVG] = {"svg", 0, "FILE", "draw it into FILE (- = standard output); needs graphviz"},
     [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more: the phases of a stop"},
     [OPTION_HOST] = {"host", 0, NULL, "look at the kernel and the host instead of a configuration"},
@@ -151,6 +155,15 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
             _cleanup_(freep) char *shown = value_shown(value);
             return error_set(e, -EINVAL, "--lines: '%s' is no number", shown);
         }
+        break;
+    case OPTION_SINCE:
+    case OPTION_UNTIL:
+        r = when_parse(value, now_realtime(), id == OPTION_SINCE ? &a->since : &a->until, e);
+        if (r < 0)
+            return error_prefix(e, "--%s: ", options[id].name);
+        break;
+    case OPTION_STDERR:
+        a->error_stream = true;
         break;
     case OPTION_SVG:
         a->svg = value;
@@ -297,7 +310,7 @@ static int check(const Parse *p)
 
 int args_parse(int argc, char *const *argv, const char *environment_instance, Args *ret, Error *e)
 {
-    Args a = {.instance = "default", .timeout = USEC_INFINITY, .lines = UINT64_MAX};
+    Args a = {.instance = "default", .timeout = USEC_INFINITY, .lines = UINT64_MAX, .until = UINT64_MAX};
     Parse p = {.argc = argc, .argv = argv, .args = &a, .e = e};
     int r = 0;
     if (environment_instance && *environment_instance &&

@@ -25,10 +25,10 @@ bool complete_what(const char *name, CompleteWhat *ret)
         const char *name;
         CompleteWhat what;
     } known[] = {
-        {"MODULE", COMPLETE_MODULES},     {"TEMPLATE", COMPLETE_TEMPLATES}, {"NAME", COMPLETE_INSTANCES},
-        {"DIR", COMPLETE_DIRECTORIES},    {"SIGNAL", COMPLETE_SIGNALS},     {"FILE", COMPLETE_FILES},
-        {"TIME", COMPLETE_NOTHING},       {"N", COMPLETE_NOTHING},          {"USER", COMPLETE_NOTHING},
-        {"EXPRESSION", COMPLETE_NOTHING},
+        {"MODULE", COMPLETE_MODULES},  {"TEMPLATE", COMPLETE_TEMPLATES}, {"NAME", COMPLETE_INSTANCES},
+        {"DIR", COMPLETE_DIRECTORIES}, {"SIGNAL", COMPLETE_SIGNALS},     {"FILE", COMPLETE_FILES},
+        {"TIME", COMPLETE_NOTHING},    {"N", COMPLETE_NOTHING},          {"USER", COMPLETE_NOTHING},
+        {"WHEN", COMPLETE_NOTHING},    {"EXPRESSION", COMPLETE_NOTHING},
     };
     for (size_t i = 0; i < ELEMENTS(known); i++)
         if (str_equal(known[i].name, name)) {

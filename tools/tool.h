@@ -32,6 +32,9 @@ typedef enum OptionId {
     OPTION_MAIN,
     OPTION_FOLLOW,
     OPTION_LINES,
+    OPTION_SINCE,
+    OPTION_UNTIL,
+    OPTION_STDERR,
     OPTION_SVG,
     OPTION_VERBOSE,
     OPTION_HOST,
@@ -66,10 +69,12 @@ typedef struct Args {
     const char *instance;
     const char *config; /* NULL = not given */
     bool json, no_pager, no_block, cascade, follow, verbose, host, all, expanded, help, version;
-    uint64_t timeout; /* µs, USEC_INFINITY = none */
-    bool main_only;   /* kill */
-    int signal;       /* 0 = not given */
-    uint64_t lines;   /* UINT64_MAX = not given */
+    uint64_t timeout;      /* µs, USEC_INFINITY = none */
+    bool main_only;        /* kill */
+    int signal;            /* 0 = not given */
+    uint64_t lines;        /* UINT64_MAX = not given */
+    uint64_t since, until; /* wall clock µs; 0 and UINT64_MAX = not given */
+    bool error_stream;
     const char *svg;
     const char *base_time;     /* NULL = not given */
     const char *user, *output; /* NULL = not given */

@@ -1,85 +1,132 @@
-/* `bulkhead logs`: the module's log through a descriptor the daemon opened, so that readers need no right on the file;
- * journalctl where the module logs to the journal.
+/* `bulkhead logs`: the modules' logs through descriptors the daemon opened, so that readers need no right on the files;
+ * journalctl where modules log to the journal.
  *
- * Following waits by inotify on the open file. Where that is refused (a reader who may not open it himself) it looks
- * four times a second. Files are rotated by copy and truncate: a file that has become shorter is read from its start.
- */
+ * Following waits by inotify on the live files, and looks every second for one that was made anew. Where inotify is
+ * refused (a reader who may not open the file himself) it looks four times a second. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
 #include "tools/client.h"
+#include "tools/logfile.h"
 #include "tools/term.h"
 
-enum { BLOCK = 64 * 1024, LOOK_MSEC = 250, FOLLOW_LINES = 10 };
+enum { BLOCK = 64 * 1024, LOOK_MSEC = 250, ANEW_MSEC = 1000, FOLLOW_LINES = 10, LINE_MAX_BYTES = 1 << 20 };
 
-/* Where the last `lines` lines begin. */
-static off_t tail_offset(int fd, off_t size, uint64_t lines)
+typedef struct Source {
+    LogStream stream;
+    uint64_t at, until;
+    bool prefixed;
+    StrBuf rest; /* a line that is not whole yet: only where lines are taken apart */
+} Source;
+
+static void put_json(const Source *s, const char *line, size_t n)
 {
-    static char block[BLOCK];
-    uint64_t seen = 0;
-    off_t end = size;
-    while (end > 0) {
-        off_t begin = MAX2(end - BLOCK, (off_t)0);
-        ssize_t n = pread(fd, block, (size_t)(end - begin), begin);
-        if (n <= 0)
-            return begin;
-        for (ssize_t i = n - 1; i >= 0; i--) {
-            bool last = begin + i == size - 1; /* the newline that ends the last line */
-            if (block[i] == '\n' && !last && ++seen >= lines)
-                return begin + i + 1;
-        }
-        end = begin;
+    json_t *text = json_stringn(line, n);
+    if (!text) { /* no UTF-8 */
+        _cleanup_(freep) char *shown = str_escape(line, n, SIZE_MAX);
+        text = json_string(shown);
     }
-    return 0;
+    _cleanup_json_ json_t *o =
+        json_pack("{s:n,s:s,s:s,s:o}", "time_usec", "module", s->stream.module, "stream", s->stream.name, "text", text);
+    _cleanup_(freep) char *said = json_dumps(o, JSON_COMPACT);
+    puts(said ? said : "{}");
 }
 
-/* Prints from *offset to the end; false when reading or writing failed. */
-static bool print_rest(int fd, off_t *offset)
+static void put_line(const Source *s, bool json, const char *line, size_t n)
+{
+    if (json) {
+        put_json(s, line, n);
+        return;
+    }
+    const char *on = term()->colours ? "\033[36m" : "", *off = term()->colours ? "\033[0m" : "";
+    printf("%s%s%s | ", on, s->stream.module, off);
+    term_put(line, n);
+    putchar('\n');
+}
+
+/* What is of several modules, or is to be JSON, is taken apart by lines; else it passes as it is. */
+static void put_text(Source *s, bool json, const char *data, size_t n)
+{
+    if (!s->prefixed && !json) {
+        term_put(data, n);
+        return;
+    }
+    while (n > 0) {
+        const char *newline = memchr(data, '\n', n);
+        size_t part = newline ? (size_t)(newline - data) : n;
+        strbuf_add(&s->rest, data, part);
+        if (newline || s->rest.len > LINE_MAX_BYTES) {
+            put_line(s, json, s->rest.len ? s->rest.s : "", s->rest.len);
+            s->rest.len = 0;
+        }
+        part += newline != NULL;
+        data += part;
+        n -= part;
+    }
+}
+
+/* Prints to the end; false when reading or writing failed. */
+static bool print_rest(Source *s, bool json)
 {
     static char block[BLOCK];
-    struct stat st;
-    if (fstat(fd, &st) == 0 && st.st_size < *offset)
-        *offset = 0; /* rotated */
-    for (;;) {
-        ssize_t n = pread(fd, block, sizeof block, *offset);
-        if (n < 0 && errno == EINTR)
-            continue;
+    while (s->at < s->until) {
+        uint64_t at = s->at;
+        ssize_t n = log_stream_read(&s->stream, &at, block, (size_t)MIN2((uint64_t)sizeof block, s->until - s->at));
         if (n < 0)
             return false;
+        if (at > s->at)
+            say_error("%s: %" PRIu64 " bytes were rotated away before they could be shown", s->stream.module,
+                      at - s->at);
+        s->at = at + (uint64_t)n;
         if (n == 0)
-            return term_writable();
-        term_put(block, (size_t)n);
-        *offset += n;
+            break;
+        put_text(s, json, block, (size_t)n);
         if (!term_writable())
             return false;
     }
+    return term_writable();
 }
 
-static ToolStatus follow(int fd, off_t offset, uint64_t deadline)
+static bool print_all(Source *sources, size_t n, bool json)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    for (size_t i = 0; i < n; i++)
+        if (!print_rest(&sources[i], json))
+            return false;
+    return fflush(stdout) == 0;
+}
+
+static int watch_all(const Source *sources, size_t n)
+{
     _cleanup_fd_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (watch >= 0 && inotify_add_watch(watch, path, IN_MODIFY | IN_ATTRIB) < 0)
-        watch = fd_close(watch);
+    for (size_t i = 0; i < n && watch >= 0; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", sources[i].stream.live);
+        if (inotify_add_watch(watch, path, IN_MODIFY | IN_ATTRIB) < 0)
+            return -EBADF;
+    }
+    return TAKE_FD(watch);
+}
+
+static ToolStatus follow(Source *sources, size_t n, bool json, uint64_t deadline)
+{
+    _cleanup_fd_ int watch = watch_all(sources, n);
     for (;;) {
         /* Printed after the watch is there, so that nothing falls between. */
-        if (!print_rest(fd, &offset) || fflush(stdout) != 0)
+        if (!print_all(sources, n, json))
             return TOOL_FAILED;
         uint64_t now = now_monotonic();
         if (now >= deadline)
             return TOOL_DONE;
-        int wait = deadline == USEC_INFINITY ? -1 : (int)MIN2((deadline - now) / USEC_PER_MSEC + 1, (uint64_t)60000);
-        if (watch < 0)
-            wait = wait < 0 ? LOOK_MSEC : MIN2(wait, (int)LOOK_MSEC);
+        int wait = watch < 0 ? LOOK_MSEC : ANEW_MSEC;
+        if (deadline != USEC_INFINITY)
+            wait = (int)MIN2((deadline - now) / USEC_PER_MSEC + 1, (uint64_t)wait);
         struct pollfd p[] = {{.fd = watch, .events = POLLIN}, {.fd = STDOUT_FILENO}};
         if (poll(p, ELEMENTS(p), wait) < 0 && errno != EINTR)
             return TOOL_FAILED;
@@ -91,27 +138,34 @@ static ToolStatus follow(int fd, off_t offset, uint64_t deadline)
     }
 }
 
-static ToolStatus print_file(const Client *c, int fd)
+/* Where to begin and to end. */
+static void place(Source *s, const Args *a)
 {
-    const Args *a = c->args;
-    struct stat st;
-    uint64_t lines = a->lines != UINT64_MAX ? a->lines : a->follow ? (uint64_t)FOLLOW_LINES : UINT64_MAX;
-    if (fstat(fd, &st) < 0) {
-        say_error("%s: cannot read its log: %s", a->words[0], strerror(errno));
-        return TOOL_FAILED;
-    }
-    off_t offset = lines == 0 ? st.st_size : lines == UINT64_MAX ? 0 : tail_offset(fd, st.st_size, lines);
-    if (a->follow)
-        return follow(fd, offset, c->deadline);
-    return print_rest(fd, &offset) ? TOOL_DONE : TOOL_FAILED;
+    uint64_t lines = a->lines != UINT64_MAX ? a->lines : a->follow && !a->since ? (uint64_t)FOLLOW_LINES : UINT64_MAX;
+    uint64_t begin = a->since ? log_stream_since(&s->stream, a->since) : s->stream.oldest;
+    uint64_t end = log_stream_end(&s->stream);
+    s->until = a->until == UINT64_MAX ? UINT64_MAX : log_stream_until(&s->stream, a->until);
+    if (!a->follow && s->until == UINT64_MAX)
+        s->until = end; /* what comes while it is read is not asked for */
+    s->at = lines == UINT64_MAX ? begin : log_stream_tail(&s->stream, begin, MIN2(end, s->until), lines);
 }
 
 /* Only comes back when it cannot. */
-static ToolStatus run_journalctl(const Args *a, const char *identifier)
+static ToolStatus run_journalctl(const Args *a, char *const *identifiers)
 {
     _cleanup_strv_ char **argv = NULL;
     strv_add(&argv, "journalctl");
-    strv_push(&argv, xasprintf("--identifier=%s", identifier));
+    if (a->json || a->error_stream) {
+        say_error("%s logs to the journal: journalctl -t %s %s tells that", identifiers[0], identifiers[0],
+                  a->json ? "-o json" : "-p err");
+        return TOOL_FAILED;
+    }
+    STRV_FOREACH (identifier, identifiers)
+        strv_push(&argv, xasprintf("--identifier=%s", *identifier));
+    if (a->since)
+        strv_push(&argv, xasprintf("--since=@%" PRIu64, (uint64_t)(a->since / USEC_PER_SEC)));
+    if (a->until != UINT64_MAX)
+        strv_push(&argv, xasprintf("--until=@%" PRIu64, (uint64_t)(a->until / USEC_PER_SEC)));
     if (a->no_pager)
         strv_add(&argv, "--no-pager");
     if (a->follow)
@@ -119,7 +173,7 @@ static ToolStatus run_journalctl(const Args *a, const char *identifier)
     if (a->lines != UINT64_MAX)
         strv_push(&argv, xasprintf("--lines=%" PRIu64, a->lines));
     execvp(argv[0], argv);
-    say_error("%s logs to the journal, and journalctl cannot be run: %s", a->words[0], strerror(errno));
+    say_error("%s logs to the journal, and journalctl cannot be run: %s", identifiers[0], strerror(errno));
     return TOOL_FAILED;
 }
 
@@ -151,30 +205,79 @@ static ToolStatus open_log(Client *c, const char *name, char **ret_kind, char **
     return status;
 }
 
+typedef struct Sources {
+    Source *files;
+    size_t n;
+    char **journals;
+} Sources;
+
+static void sources_done(Sources *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        log_stream_done(&s->files[i].stream);
+        strbuf_done(&s->files[i].rest);
+    }
+    free(s->files);
+    strv_free(s->journals);
+}
+
+static ToolStatus add_source(Client *c, const char *name, Sources *all)
+{
+    const Args *a = c->args;
+    _cleanup_(freep) char *kind = NULL, *text = NULL;
+    _cleanup_fd_ int fd = -EBADF;
+    ToolStatus status = TOOL_DONE;
+    if (!a->error_stream)
+        status = open_log(c, name, &kind, &text, &fd);
+    if (status != TOOL_DONE)
+        return status;
+    if (fd >= 0 || a->error_stream) {
+        LogStream stream;
+        status = log_stream_open(c, name, a->error_stream ? "stderr" : "stdout", &stream);
+        if (status == TOOL_DONE)
+            ARRAY_PUSH(all->files, all->n) = (Source){.stream = stream};
+    } else if (str_equal(kind, "journal")) {
+        strv_add(&all->journals, text);
+    } else {
+        say_error(str_equal(kind, "null") ? "%s keeps no log (log = null)"
+                                          : "%s writes where the daemon itself writes (log = inherit)",
+                  name);
+        status = TOOL_FAILED;
+    }
+    return status;
+}
+
+static ToolStatus print_sources(Client *c, Sources *all)
+{
+    const Args *a = c->args;
+    if (all->n > 0 && all->journals) {
+        say_error("%s logs to a file and %s to the journal: ask for one kind at a time", all->files[0].stream.module,
+                  all->journals[0]);
+        return TOOL_FAILED;
+    }
+    if (all->journals)
+        return run_journalctl(a, all->journals);
+    if (!a->follow && !a->no_pager)
+        term_pager();
+    for (size_t i = 0; i < all->n; i++) {
+        all->files[i].prefixed = all->n > 1;
+        place(&all->files[i], a);
+    }
+    if (a->follow)
+        return follow(all->files, all->n, a->json, c->deadline);
+    return print_all(all->files, all->n, a->json) ? TOOL_DONE : TOOL_FAILED;
+}
+
 ToolStatus verb_logs(const Args *a)
 {
     _cleanup_client_ Client c = {0};
-    _cleanup_(freep) char *kind = NULL, *text = NULL;
-    _cleanup_fd_ int fd = -EBADF;
+    _cleanup_strv_ char **names = NULL;
+    _cleanup_(sources_done) Sources all = {0};
     ToolStatus status = client_open(a, &c);
     if (status == TOOL_DONE)
-        status = open_log(&c, a->words[0], &kind, &text, &fd);
-    if (status != TOOL_DONE)
-        return status;
-    if (fd >= 0) {
-        /* The daemon is not needed any more: following goes on when it restarts. */
-        uint64_t deadline = c.deadline;
-        client_done(&c);
-        c.deadline = deadline;
-        if (!a->follow && !a->no_pager)
-            term_pager();
-        return print_file(&c, fd);
-    }
-    if (str_equal(kind, "journal"))
-        return run_journalctl(a, text);
-    if (str_equal(kind, "null"))
-        say_error("%s keeps no log (log = null)", a->words[0]);
-    else
-        say_error("%s writes where the daemon itself writes (log = inherit)", a->words[0]);
-    return TOOL_FAILED;
+        status = client_expand(&c, a->words, a->n_words, &names);
+    STRV_FOREACH (name, names)
+        if (status == TOOL_DONE)
+            status = add_source(&c, *name, &all);
+    return status == TOOL_DONE ? print_sources(&c, &all) : status;
 }

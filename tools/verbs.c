@@ -94,16 +94,21 @@ const Verb verbs[] = {
      "  bulkhead scale worker 20\n"
      "  bulkhead scale --no-block worker 1\n",
      verb_scale},
-    {"logs", "MODULE", 1, 1, BIT(OPTION_FOLLOW) | BIT(OPTION_LINES) | BIT(OPTION_TIMEOUT), false,
-     "what a module has written",
-     "Its log file, or its part of the journal by journalctl. Control bytes are escaped on a terminal. With -f the "
-     "last\n"
-     "10 lines, then what is new, until interrupted.\n"
+    {"logs", "MODULE...", 1, MANY,
+     BIT(OPTION_FOLLOW) | BIT(OPTION_LINES) | BIT(OPTION_SINCE) | BIT(OPTION_UNTIL) | BIT(OPTION_STDERR) |
+         BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT),
+     false, "what modules have written",
+     "Log files with what was rotated of them, or the journal's part by journalctl. Of several modules each line has\n"
+     "its module before it. Control bytes are escaped on a terminal. With -f the last 10 lines, then what is new, "
+     "until\n"
+     "interrupted. Lines of a file carry no time: --since and --until show a second more rather than less.\n"
      "\n"
      "examples:\n"
      "  bulkhead logs web\n"
      "  bulkhead logs -n 100 web\n"
-     "  bulkhead logs -f web\n",
+     "  bulkhead logs -f web 'worker@*'\n"
+     "  bulkhead logs --since 15m web\n"
+     "  bulkhead logs --json --since today web | jq -r .text\n",
      verb_logs},
     {"events", "", 0, 0, BIT(OPTION_FOLLOW) | BIT(OPTION_LINES) | BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true,
      "what has happened to the modules",

@@ -33,6 +33,7 @@ static const Need needs[] = {
     {"GetGraph", ACCESS_READ},
     {"GetEvents", ACCESS_READ},
     {"OpenLog", ACCESS_READ},
+    {"OpenLogFile", ACCESS_READ},
     {"StartModule", ACCESS_OPERATE},
     {"StopModule", ACCESS_OPERATE},
     {"RestartModule", ACCESS_OPERATE},

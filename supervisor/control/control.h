@@ -84,6 +84,9 @@ typedef struct ControlOps {
     /* *ret_kind is "file" with *ret_fd (O_RDONLY, CLOEXEC, the caller closes), "journal" with *ret_identifier (the
      * SYSLOG_IDENTIFIER, owned by the caller), or "null" or "inherit". -ENOENT: nothing has been logged yet. */
     int (*open_log)(void *host, const char *name, const char **ret_kind, int *ret_fd, char **ret_identifier, Error *e);
+    /* One of the files behind a log: `number` 0 is the live one, 1 the newest that was rotated and so on, -1 the index.
+     * *ret_fd is as above. -ENOENT: there is none. */
+    int (*open_log_file)(void *host, const char *name, bool error_stream, int number, int *ret_fd, Error *e);
     /* Every path through it must lead to one answer of `reply`. `name` exists (was looked up by module_by_name) and is
      * NULL for CONTROL_SHUTDOWN, and for CONTROL_SCALE whatever the client wrote; `number` is the signal, 1..64, of
      * CONTROL_KILL, how many instances of CONTROL_SCALE; `flags` has no bits but CONTROL_FLAGS. The name is gone after

@@ -232,6 +232,18 @@ static int on_get_events(sd_bus_message *m, void *userdata, sd_bus_error *error)
     return r < 0 ? r : 1;
 }
 
+/* A reader must not get a descriptor that writes. */
+static int reply_fd(sd_bus_message *m, const char *kind, int fd, sd_bus_error *error)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY)
+        return sd_bus_error_set(error, CONTROL_ERROR_FAILED, "the log is not open for reading");
+    int r = kind ? sd_bus_reply_method_return(m, "sv", kind, "h", fd) : sd_bus_reply_method_return(m, "h", fd);
+    if (r == -EOPNOTSUPP)
+        return sd_bus_error_set(error, CONTROL_ERROR_FAILED, "this client does not take file descriptors");
+    return r;
+}
+
 static int on_open_log(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     Connection *c = userdata;
@@ -249,14 +261,28 @@ static int on_open_log(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return sd_bus_error_set(error, CONTROL_ERROR_FAILED, e.msg[0] ? e.msg : strerror(-r));
     if (fd < 0)
         return sd_bus_reply_method_return(m, "sv", kind, "s", str_or(identifier, ""));
-    /* A reader must not get a descriptor that writes. */
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY)
-        return sd_bus_error_set(error, CONTROL_ERROR_FAILED, "the log is not open for reading");
-    r = sd_bus_reply_method_return(m, "sv", kind, "h", fd);
-    if (r == -EOPNOTSUPP)
-        return sd_bus_error_set(error, CONTROL_ERROR_FAILED, "this client does not take file descriptors");
-    return r;
+    return reply_fd(m, kind, fd, error);
+}
+
+static int on_open_log_file(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    Connection *c = userdata;
+    const ControlConfig *k = &c->control->config;
+    const char *name, *stream;
+    int32_t number;
+    ControlModule one = {0};
+    int r = sd_bus_message_read(m, "ssi", &name, &stream, &number);
+    if (r < 0 || (r = module_lookup(c, name, &one, error)) < 0)
+        return r;
+    bool error_stream = strcmp(stream, "stderr") == 0;
+    if (!error_stream && strcmp(stream, "stdout") != 0)
+        return sd_bus_error_set(error, CONTROL_ERROR_INVALID_ARGS, "the stream is stdout or stderr");
+    _cleanup_fd_ int fd = -EBADF;
+    Error e = {0};
+    r = k->ops->open_log_file(k->host, name, error_stream, number, &fd, &e);
+    if (r < 0)
+        return sd_bus_error_set(error, CONTROL_ERROR_FAILED, e.msg[0] ? e.msg : strerror(-r));
+    return reply_fd(m, NULL, fd, error);
 }
 
 static int get_string(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
@@ -295,6 +321,8 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("GetEvents", SD_BUS_ARGS("t", limit), SD_BUS_RESULT("as", events), on_get_events, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("OpenLog", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", kind, "v", fd_or_identifier),
                             on_open_log, ANYBODY),
+    SD_BUS_METHOD_WITH_ARGS("OpenLogFile", SD_BUS_ARGS("s", name, "s", stream, "i", number), SD_BUS_RESULT("h", file),
+                            on_open_log_file, ANYBODY),
     SD_BUS_PROPERTY("Version", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Instance", "s", get_string, 0, SD_BUS_VTABLE_PROPERTY_CONST),
     SD_BUS_PROPERTY("Status", "s", get_string, 0, 0),

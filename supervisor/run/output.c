@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "supervisor/run/rotate.h"
 
 #define JOURNAL_SOCKET "/run/systemd/journal/stdout"
 
@@ -99,6 +100,24 @@ int output_open_log(const Module *m, int *ret, Error *e)
         return error_set(e, fd, "%s has not logged anything yet", module_name(m));
     if (fd < 0)
         return error_errno(e, fd, "cannot open the log of %s", module_name(m));
+    *ret = fd;
+    return 0;
+}
+
+int output_open_file(const Module *m, OutputStream stream, int number, int *ret, Error *e)
+{
+    if (output_target(m, stream) != LOG_FILE || (stream == OUTPUT_STDERR && !output_error_file(m)))
+        return error_set(e, -ENOENT, "%s has no log file for %s", module_name(m),
+                         stream == OUTPUT_STDERR ? "stderr alone (log_stderr = file)" : "stdout (log = file)");
+    if (number < -1 || number > LOG_KEEP_MAX)
+        return error_set(e, -ENOENT, "no log file has the number %d (-1 to %d)", number, LOG_KEEP_MAX);
+    _cleanup_(freep) char *name = output_file_name(m, stream);
+    _cleanup_(freep) char *full = number > 0   ? xasprintf("%s.%d", name, number)
+                                  : number < 0 ? rotate_index_name(name)
+                                               : xstrdup(name);
+    int fd = open_beneath(m->ctx->logs_dir, full, O_RDONLY | O_NOCTTY, 0);
+    if (fd < 0)
+        return error_errno(e, fd, "cannot open %s", full);
     *ret = fd;
     return 0;
 }

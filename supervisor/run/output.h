@@ -13,5 +13,8 @@ LogTarget output_target(const Module *m, OutputStream stream);
 bool output_error_file(const Module *m);
 /* The file of stdout opened for reading; -ENOENT while nothing was logged. */
 int output_open_log(const Module *m, int *ret, Error *e);
+/* A file of the log opened for reading: 0 the live one, 1 … LOG_KEEP_MAX rotated, -1 the index. -ENOENT: there is none.
+ */
+int output_open_file(const Module *m, OutputStream stream, int number, int *ret, Error *e);
 /* "web.log" or "web.err.log" below the instance's logs directory; owned by the caller. */
 char *output_file_name(const Module *m, OutputStream stream);

@@ -62,8 +62,9 @@ static void look(LogFile *f);
 
 /* --- samples --- */
 
-/* Up to `offset` everything has been written by now, what follows has not. */
-static void add_sample(LogFile *f, int index, uint64_t offset)
+/* Up to `offset` everything has been written by now, what follows has not. The same offset once more tells how long
+ * nothing was written: at the first write after silence. */
+static void add_sample(LogFile *f, int index, uint64_t offset, bool after_silence)
 {
     LogSample s = {.time = now_realtime(), .offset = offset};
     if (f->n_samples == SIZE_MAX || f->n_samples == LOG_SAMPLES_MAX) {
@@ -79,7 +80,7 @@ static void add_sample(LogFile *f, int index, uint64_t offset)
         if (f->n_samples != SIZE_MAX && f->n_samples > 0)
             f->sample = all[f->n_samples - 1];
     }
-    bool news = s.offset > f->sample.offset || f->n_samples == 0;
+    bool news = s.offset > f->sample.offset || f->n_samples == 0 || after_silence;
     if (f->n_samples == SIZE_MAX || !news || log_sample_append(index, f->n_samples, &s) < 0)
         return;
     f->n_samples++;
@@ -97,6 +98,12 @@ static LogFile *file_free(LogFile *f)
     return NULL;
 }
 
+static void disarm(const LogFile *f)
+{
+    if (f->wd >= 0)
+        (void)inotify_rm_watch(f->watch->inotify, f->wd);
+}
+
 static void drop_file(LogFile *f)
 {
     LogWatch *w = f->watch;
@@ -104,8 +111,7 @@ static void drop_file(LogFile *f)
     while (w->files[i] != f)
         i++;
     w->files[i] = w->files[--w->n_files];
-    if (f->wd >= 0)
-        (void)inotify_rm_watch(w->inotify, f->wd);
+    disarm(f);
     file_free(f);
 }
 
@@ -314,7 +320,7 @@ static void look(LogFile *f)
     f->looked = now;
     f->end = end;
     if (first || grown == 0 || now_realtime() - f->sample.time >= LOG_LOOK_MAX_USEC)
-        add_sample(f, index, end);
+        add_sample(f, index, end, false);
     act(f, grown, elapsed);
     if (f->wd < 0 || f->pid)
         return;
@@ -332,7 +338,7 @@ static void on_written(LogFile *f)
     f->wd = -1;
     _cleanup_fd_ int index = rotate_open_index(f->watch->ctx->logs_dir, f->name, false);
     if (index >= 0)
-        add_sample(f, index, f->end);
+        add_sample(f, index, f->end, true);
     f->looked = now_monotonic();
     if (!f->pid)
         look_in(f, LOG_LOOK_MIN_USEC);
@@ -400,18 +406,21 @@ static void wait_for_child(LogFile *f, uint64_t deadline)
 
 void log_watch_forget(LogWatch *w, const Module *m)
 {
-    for (size_t i = 0; w && i < w->n_files;) {
+    if (!w)
+        return;
+    size_t kept = 0;
+    for (size_t i = 0; i < w->n_files; i++) {
         LogFile *f = w->files[i];
-        if (f->module != m) {
-            i++;
-            continue;
+        if (f->module == m)
+            f->module = NULL;
+        if (!f->module && !f->pid) { /* the end of a child frees what it works on */
+            disarm(f);
+            file_free(f);
+        } else {
+            w->files[kept++] = f;
         }
-        f->module = NULL;
-        if (f->pid) /* its end frees it */
-            i++;
-        else
-            drop_file(f);
     }
+    w->n_files = kept;
 }
 
 bool log_watch_launched(const LogWatch *w, pid_t pid)

@@ -2,9 +2,12 @@
 that dies in the middle of it leaves nothing that the next one does not mend."""
 
 import ctypes
+import json
 import os
 import re
+import select
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -42,17 +45,21 @@ class Logs:
             yield from text.splitlines()
 
     def runs(self):
-        """How many lines each run of the scribe has left; fails where one is missing, doubled or torn."""
-        runs = []
-        for line in self.lines():
-            number, text = line.split(b" ")
-            n = int(number)
-            assert len(number) == 12 and text == bytes([97 + n % 26]) * (50 + n * 37 % 128), f"torn: {line[:40]}"
-            if n == 0:
-                runs.append(0)
-            assert runs and n == runs[-1], f"line {n} where {runs[-1] if runs else 0} was to be, after {len(runs) - 1} runs"
-            runs[-1] += 1
-        return runs
+        return runs_of(self.lines())
+
+
+def runs_of(lines):
+    """How many lines each run of the scribe has left; fails where one is missing, doubled or torn."""
+    runs = []
+    for line in lines:
+        number, text = line.split(b" ")
+        n = int(number)
+        assert len(number) == 12 and text == bytes([97 + n % 26]) * (50 + n * 37 % 128), f"torn: {line[:40]}"
+        if n == 0:
+            runs.append(0)
+        assert runs and n == runs[-1], f"line {n} where {runs[-1] if runs else 0} was to be, after {len(runs) - 1} runs"
+        runs[-1] += 1
+    return runs
 
 
 class Place:
@@ -276,4 +283,88 @@ def test_logrotate_beside_it(daemon):
     wait_for(lambda: logs.live().exists() and logs.live().read_bytes() == b"one\ntwo\n", "the new file")
     assert (logs.dir / "m.log.old").read_bytes() == b"two\n"
     os.close(fd)
+    d.stop()
+
+
+def test_followed_at_full_rate(place):
+    """A reader that goes on over rotations, and one that comes after, see each line once."""
+    d, _ = place
+    logs = scribe(d, "w", d.rate)
+    d.start()
+    d.cli("start", "w", rc=0)
+    wait_for(lambda: logs.live().exists() and logs.live().stat().st_size, "the first line")
+    out = d.dir / "followed"
+    with open(out, "wb") as f:
+        follower = subprocess.Popen(d.argv("logs", "-f", "-n", "1000000000", "w"), stdout=f, stderr=subprocess.PIPE)
+    wait_for(lambda: len(logs.rotated()) >= 8, lambda: f"8 rotations, there are {len(logs.rotated())}")
+    d.cli("stop", "w", rc=0)
+    lines, size, *_ = wrote(d)
+    wait_for(lambda: out.stat().st_size >= size, lambda: f"the follower to have all {size} bytes, it has {out.stat().st_size}")
+    follower.terminate()
+    assert follower.stderr.read() == b""
+    follower.wait()
+    follower.stderr.close()
+    assert runs_of(out.read_bytes().splitlines()) == [lines]
+    whole = subprocess.run(d.argv("logs", "w"), capture_output=True, check=True).stdout
+    assert whole == out.read_bytes(), "what is read later is what was followed"
+    tail = subprocess.run(d.argv("logs", "-n", "30000", "w"), capture_output=True, check=True).stdout
+    assert tail == b"".join(whole.splitlines(True)[-30000:]), "over the edge of files"
+    d.stop()
+
+
+def test_since_and_until(daemon):
+    d = daemon.make()
+    go = d.fifo("go")
+    d.add("m", {"module.exec": f"/bin/sh -c 'echo one; read x <{go}; echo two; read x <{go}; echo three; exec {helper('probe')} m'"})
+    logs = Logs(d, "m.log")
+    d.start()
+    fd = os.open(go, os.O_RDWR)
+    times = []
+
+    def samples():
+        index = logs.dir / ".m.log.index"
+        return (index.stat().st_size - 4096) // 16 if index.exists() else 0
+
+    for n, last in enumerate([b"one\n", b"two\n", b"three\n"]):
+        wait_for(lambda: logs.live().read_bytes().endswith(last), f"{last}")
+        # The burst is over when the daemon has noted its end.
+        wait_for(lambda: int.from_bytes((logs.dir / ".m.log.index").read_bytes()[-8:], "little") == logs.live().stat().st_size
+                 if samples() > 0 else False, "the sample behind it")
+        times.append(time.time())
+        while time.time() < times[-1] + 1.1:  # --since takes whole seconds
+            select.select([], [], [], 0.1)
+        if n < 2:
+            os.write(fd, b"go\n")
+
+    def logged(*args):
+        return d.cli("logs", "m", *args, rc=0).out
+
+    at = [f"@{int(t) + 1}" for t in times]
+    assert logged() == "one\ntwo\nthree\n"
+    assert logged("--since", at[0]) == "two\nthree\n" and logged("--since", at[1]) == "three\n" and logged("--since", at[2]) == ""
+    assert logged("--until", at[0]) == "one\n" and logged("--until", at[1]) == "one\ntwo\n"
+    assert logged("--since", at[0], "--until", at[1]) == "two\n"
+    assert logged("--since", "1 hour ago") == logged("--since", "yesterday") == "one\ntwo\nthree\n"
+    assert logged("--since", "1h", "-n", "1") == "three\n"
+    d.cli("logs", "m", "--since", "soon", rc=2)
+    os.close(fd)
+    d.stop()
+
+
+def test_several_modules_streams_and_json(daemon):
+    d = daemon.make()
+    for name in "a", "b":
+        d.add(name, {"module.exec": f"/bin/sh -c 'echo out {name}; echo err {name} >&2; exec {helper('probe')} {name}'",
+                     "module.log_stderr": "file"})
+    d.add("c", {"module.exec": f"/bin/sh -c 'echo out c; echo err c >&2; printf \"\\\\377\\\\n\"; exec {helper('probe')} c'"})
+    d.start()
+    d.marks.wait("up", 3)
+    assert d.cli("logs", "a", rc=0).out == "out a\n" and d.cli("logs", "--stderr", "a", rc=0).out == "err a\n"
+    assert d.cli("logs", "a", "b", rc=0).out == "a | out a\nb | out b\n"
+    assert d.cli("logs", "--stderr", "[ab]", rc=0).out == "a | err a\nb | err b\n"
+    lines = [json.loads(line) for line in d.cli("logs", "--json", "c", rc=0).out.splitlines()]
+    assert [x["text"] for x in lines] == ["out c", "err c", "\\xff"], lines
+    assert all(x["module"] == "c" and x["stream"] == "stdout" and x["time_usec"] is None for x in lines)
+    refused = d.cli("logs", "--stderr", "c", rc=1)
+    assert "log_stderr = file" in refused.err, refused
     d.stop()

@@ -140,6 +140,15 @@ static _unused_ int open_log(void *host, const char *name, const char **ret_kind
     return *ret_fd < 0 ? -errno : 0;
 }
 
+static _unused_ int open_log_file(void *host, const char *name, bool error_stream, int number, int *ret_fd, Error *e)
+{
+    (void)host, (void)name;
+    if (error_stream || number > 2)
+        return error_set(e, -ENOENT, "there is no file %d", number);
+    *ret_fd = open("/dev/null", (number == 2 ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    return *ret_fd < 0 ? -errno : 0;
+}
+
 static _unused_ void tell(Host *h, json_t *event)
 {
     _cleanup_(freep) char *line = json_dumps(event, JSON_COMPACT);
@@ -196,8 +205,8 @@ static _unused_ void act(void *host, ControlVerb verb, const char *name, int sig
     }
 }
 
-static const ControlOps ops = {module_at, module_by_name, health, status, explain,  get_names,
-                               plan,      plan_text,      dot,    events, open_log, act};
+static const ControlOps ops = {module_at, module_by_name, health,   status,        explain, get_names, plan, plan_text,
+                               dot,       events,         open_log, open_log_file, act};
 
 typedef struct Fixture {
     char dir[64], path[96], address[128];

@@ -35,7 +35,8 @@ static void test_what_is_asked_for(void **state)
         {"st", COMPLETE_VERBS, NULL, "default", 0},
         {"status ", COMPLETE_MODULES, "status", "default", 0},
         {"status web d", COMPLETE_MODULES, "status", "default", 0},
-        {"logs web ", COMPLETE_NOTHING, "logs", "default", 0}, /* takes one */
+        {"logs web ", COMPLETE_MODULES, "logs", "default", 0},
+        {"logs --since ", COMPLETE_NOTHING, "logs", "default", 0},
         {"logs -n 5 ", COMPLETE_MODULES, "logs", "default", 0},
         {"logs -n ", COMPLETE_NOTHING, "logs", "default", 0},
         {"logs -fn 5 ", COMPLETE_MODULES, "logs", "default", 0},

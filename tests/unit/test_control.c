@@ -90,6 +90,29 @@ static void test_logs(void **state)
     assert_string_equal(text, "bad has logged nothing yet");
     assert_true(open_log_of(bus, "slow", kind, text, &fd) < 0);
     assert_string_equal(text, "the log is not open for reading");
+    static const struct {
+        const char *stream;
+        int number;
+        const char *error; /* NULL = a descriptor */
+    } files[] = {{"stdout", 0, NULL},
+                 {"stdout", -1, NULL},
+                 {"stdout", 2, "the log is not open for reading"},
+                 {"stdout", 3, "there is no file 3"},
+                 {"stderr", 0, "there is no file 0"},
+                 {"stdin", 0, "the stream is stdout or stderr"}};
+    for (size_t i = 0; i < ELEMENTS(files); i++) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        sd_bus_message *reply = NULL;
+        int r = sd_bus_call_method(bus, NULL, PATH, MANAGER, "OpenLogFile", &error, &reply, "ssi", "web",
+                                   files[i].stream, files[i].number);
+        assert_int_equal(r < 0, files[i].error != NULL);
+        if (files[i].error)
+            assert_string_equal(error.message, files[i].error);
+        else
+            assert_true(sd_bus_message_read(reply, "h", &fd) > 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY);
+        sd_bus_error_free(&error);
+        sd_bus_message_unref(reply);
+    }
     sd_bus_close_unref(bus);
 }
 
