@@ -97,8 +97,9 @@ int listen_parse(const char *value, const ValueContext *x, Listens *ret, Error *
             if (strcmp(all.items[k].text, item) == 0)
                 return error_set(e, -EINVAL, "%s is listed twice (keep one)", item);
     }
-    *ret = (Listens){.items = TAKE_PTR(all.items), .n = all.n};
+    ret->n = all.n;
     all.n = 0; /* nothing is left for the cleanup */
+    ret->items = TAKE_PTR(all.items);
     return 0;
 }
 
