@@ -284,8 +284,11 @@ def test_three_workers_on_a_queue(daemon):
     for job in jobs:
         redis_say(d, b"RPUSH", b"jobs", job)
     wait_for(lambda: redis_say(d, b"HLEN", b"jobs:done") == b":60\r\n", "all jobs to be done")
-    said = [line for name in names for line in d.log_of(name).splitlines() if line.startswith("done: ")]
-    assert sorted(said) == sorted(f"done: {job!r}" for job in jobs), "once each"
+
+    def said():
+        return sorted(line for name in names for line in d.log_of(name).splitlines() if line.startswith("done: "))
+    wait_for(lambda: len(said()) >= len(jobs), "each worker to say so, which it does after redis has it")
+    assert said() == sorted(f"done: {job!r}" for job in jobs), "once each"
     # A job of the second's is cut off while the first goes on.
     redis_say(d, b"RPUSH", b"jobs:taken:2", b"cut")
     os.kill(d.module("queue-worker@2")["pid"], 9)
