@@ -105,7 +105,7 @@ class Guest:
 
     def _power_on(self):
         self.port = free_port()
-        argv = ["qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max,cx16=off",
+        argv = ["qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max",
                 "-m", str(self.memory), "-smp", str(self.cpus), "-no-reboot", "-nodefaults", "-display", "none",
                 "-kernel", "vmlinuz", "-initrd", "initrd.img", "-append", KERNEL,
                 "-drive", "file=disk.img,if=virtio,format=raw,cache=unsafe",
