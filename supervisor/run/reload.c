@@ -135,7 +135,8 @@ static int refuse(const Generation *g, Error *e)
         return error_set(e, -ESRCH, "cannot be reloaded: it has no process");
     if (reload_elapsed(g, &elapsed)) {
         _cleanup_(freep) char *span = format_usec(elapsed < USEC_PER_SEC ? 0 : elapsed / USEC_PER_SEC * USEC_PER_SEC);
-        return error_set(e, -EALREADY, "is being reloaded, for %s (one at a time)", elapsed < USEC_PER_SEC ? "0s" : span);
+        return error_set(e, -EALREADY, "is being reloaded, for %s (one at a time)",
+                         elapsed < USEC_PER_SEC ? "0s" : span);
     }
     return 0;
 }

@@ -12,7 +12,8 @@
 /* e NULL: it is done; else why it failed. The reload is freed by then. */
 typedef void (*ReloadFn)(Generation *g, const Error *e);
 
-/* Asks. 0: fn will be called, once; 1: it was done already, and fn was called; negative: it cannot be done, *e says why and what would help. */
+/* Asks. 0: fn will be called, once; 1: it was done already, and fn was called; negative: it cannot be done, *e says why
+ * and what would help. */
 int reload_start(Generation *g, ReloadFn fn, Error *e);
 /* What the program has said. */
 void reload_notified(Generation *g, const NotifyMessage *message);
