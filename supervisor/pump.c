@@ -245,6 +245,18 @@ static void job_done(Host *h, Module *m)
     waiters_answer(h, m, WAIT_RESTART, NULL);
 }
 
+/* Does anybody of that name, or an instance of it, run or want to? */
+static bool is_used(const void *host, const char *name)
+{
+    const Host *h = host;
+    ssize_t one = graph_index(h->graph, name);
+    size_t first = one < 0 ? 0 : (size_t)one, n = one < 0 ? policy_instances(h->policy, name, &first) : 1;
+    for (size_t i = first; i < first + n; i++)
+        if (h->modules[i]->generation || h->modules[i]->want_restart || h->status[i] == NODE_WAITING)
+            return true;
+    return false;
+}
+
 /* The generation of module i is over and gone: what now? */
 static void generation_ended(Host *h, size_t i)
 {
@@ -271,6 +283,7 @@ static void generation_ended(Host *h, size_t i)
             start_came_to_nothing(h, i);
     }
     m->want_restart = false;
+    listeners_sweep(&h->ctx, is_used); /* who hears that it is down finds its sockets closed */
     waiters_answer(h, m, WAIT_DOWN, NULL);
     if (h->status[i] != NODE_WAITING && timers_take_queued(m))
         jobs_run(h, i);
@@ -399,18 +412,6 @@ static void check_start_up(Host *h)
         if (h->status[i] == NODE_STARTING || h->status[i] == NODE_STOPPING)
             return;
     host_started(h);
-}
-
-/* Does anybody of that name, or an instance of it, run or want to? */
-static bool is_used(const void *host, const char *name)
-{
-    const Host *h = host;
-    ssize_t one = graph_index(h->graph, name);
-    size_t first = one < 0 ? 0 : (size_t)one, n = one < 0 ? policy_instances(h->policy, name, &first) : 1;
-    for (size_t i = first; i < first + n; i++)
-        if (h->modules[i]->generation || h->modules[i]->want_restart || h->status[i] == NODE_WAITING)
-            return true;
-    return false;
 }
 
 static int on_pump(sd_event_source *s, void *userdata)

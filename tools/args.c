@@ -21,7 +21,7 @@ const Option options[OPTION_N] = {
     [OPTION_LINES] = {"lines", 'n', "N", "only the last N; of calendar: the next N"},
     [OPTION_SINCE] = {"since", 'S', "WHEN", "what was written from then on (15m, 12:00, '2026-11-20 12:00')"},
     [OPTION_UNTIL] = {"until", 'U', "WHEN", "what was written until then"},
-    [OPTION_STDERR] = {"stderr", 0, NULL, "standard error, where it has a file of its own"},
+    [OPTION_STDERR] = {"stderr", 0, NULL, "standard error alone, where it is kept apart"},
     [OPTION_SVG] = {"svg", 0, "FILE", "draw it into FILE (- = standard output); needs graphviz"},
     [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more: the phases of a stop"},
     [OPTION_HOST] = {"host", 0, NULL, "look at the kernel and the host instead of a configuration"},

@@ -43,6 +43,13 @@ static int open_number(Client *c, const char *module, const char *name, int numb
     return r < 0 ? r : fd;
 }
 
+bool log_stream_exists(Client *c, const char *module, const char *name)
+{
+    int fd = open_number(c, module, name, 0, NULL);
+    fd_close(fd);
+    return fd >= 0;
+}
+
 static bool at_rest(const LogHeader *h)
 {
     return h->seq % 2 == 0;

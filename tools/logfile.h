@@ -18,6 +18,8 @@ typedef struct LogStream {
     uint64_t oldest;
 } LogStream;
 
+/* Is there such a file? Says nothing. */
+bool log_stream_exists(Client *c, const char *module, const char *name);
 /* Opens all files in one consistent view. Says what went wrong. */
 ToolStatus log_stream_open(Client *c, const char *module, const char *name, LogStream *ret);
 void log_stream_done(LogStream *s);

@@ -1,20 +1,23 @@
 /* `bulkhead logs`: the modules' logs through descriptors the daemon opened, so that readers need no right on the files;
- * journalctl where modules log to the journal.
+ * and what modules have written to the journal, which the reader must have a right to. One after the other, the journal
+ * last; in order of time they come only as they are followed.
  *
  * Following waits by inotify on the live files, and looks every second for one that was made anew. Where inotify is
- * refused (a reader who may not open the file himself) it looks four times a second. */
+ * refused (a reader who may not open the file himself) it looks four times a second. The journal has a descriptor. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/inotify.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
 #include "tools/client.h"
 #include "tools/logfile.h"
+#include "tools/logjournal.h"
 #include "tools/term.h"
 
 enum { BLOCK = 64 * 1024, LOOK_MSEC = 250, ANEW_MSEC = 1000, FOLLOW_LINES = 10, LINE_MAX_BYTES = 1 << 20 };
@@ -26,7 +29,8 @@ typedef struct Source {
     StrBuf rest; /* a line that is not whole yet: only where lines are taken apart */
 } Source;
 
-static void put_json(const Source *s, const char *line, size_t n)
+/* `time` 0, `stream` NULL, `priority` -1: not known. */
+static void put_json(uint64_t time, const char *module, const char *stream, int priority, const char *line, size_t n)
 {
     json_t *text = json_stringn(line, n);
     if (!text) { /* no UTF-8 */
@@ -34,20 +38,45 @@ static void put_json(const Source *s, const char *line, size_t n)
         text = json_string(shown);
     }
     _cleanup_json_ json_t *o =
-        json_pack("{s:n,s:s,s:s,s:o}", "time_usec", "module", s->stream.module, "stream", s->stream.name, "text", text);
+        json_pack("{s:o,s:s,s:o,s:o,s:o}", "time_usec", time ? json_integer((json_int_t)time) : json_null(), "module",
+                  module, "stream", stream ? json_string(stream) : json_null(), "priority",
+                  priority >= 0 ? json_integer(priority) : json_null(), "text", text);
     _cleanup_(freep) char *said = json_dumps(o, JSON_COMPACT);
     puts(said ? said : "{}");
+}
+
+static void put_prefix(const char *module)
+{
+    const char *on = term()->colours ? "\033[36m" : "", *off = term()->colours ? "\033[0m" : "";
+    printf("%s%s%s | ", on, module, off);
 }
 
 static void put_line(const Source *s, bool json, const char *line, size_t n)
 {
     if (json) {
-        put_json(s, line, n);
+        put_json(0, s->stream.module, s->stream.name, -1, line, n);
         return;
     }
-    const char *on = term()->colours ? "\033[36m" : "", *off = term()->colours ? "\033[0m" : "";
-    printf("%s%s%s | ", on, s->stream.module, off);
+    put_prefix(s->stream.module);
     term_put(line, n);
+    putchar('\n');
+}
+
+/* As a line of a file, with the time that the journal knows before it. */
+static void put_entry(const LogEntry *e, bool json, bool prefixed)
+{
+    if (json) {
+        put_json(e->time, e->module, NULL, e->priority, e->text, e->n);
+        return;
+    }
+    time_t seconds = (time_t)(e->time / USEC_PER_SEC);
+    struct tm tm;
+    char text[32];
+    if (prefixed)
+        put_prefix(e->module);
+    if (localtime_r(&seconds, &tm) && strftime(text, sizeof text, "%b %d %H:%M:%S ", &tm))
+        fputs(text, stdout);
+    term_put(e->text, e->n);
     putchar('\n');
 }
 
@@ -94,12 +123,46 @@ static bool print_rest(Source *s, bool json)
     return term_writable();
 }
 
-static bool print_all(Source *sources, size_t n, bool json)
+typedef struct Sources {
+    Source *files;
+    size_t n;
+    char **identifiers; /* in the journal */
+    LogJournal *journal;
+    uint64_t until; /* the journal's end */
+    bool prefixed, json;
+} Sources;
+
+static void sources_done(Sources *s)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!print_rest(&sources[i], json))
+    for (size_t i = 0; i < s->n; i++) {
+        log_stream_done(&s->files[i].stream);
+        strbuf_done(&s->files[i].rest);
+    }
+    free(s->files);
+    strv_free(s->identifiers);
+    log_journal_close(s->journal);
+}
+
+static bool print_entries(const Sources *s)
+{
+    LogEntry e;
+    int r = 0;
+    while (s->journal && (r = log_journal_next(s->journal, &e)) > 0 && e.time < s->until) {
+        put_entry(&e, s->json, s->prefixed);
+        if (!term_writable())
             return false;
-    return fflush(stdout) == 0;
+    }
+    if (r < 0)
+        say_error("the journal cannot be read on: %s", strerror(-r));
+    return r >= 0;
+}
+
+static bool print_all(Sources *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (!print_rest(&s->files[i], s->json))
+            return false;
+    return print_entries(s) && fflush(stdout) == 0;
 }
 
 static int watch_all(const Source *sources, size_t n)
@@ -114,34 +177,49 @@ static int watch_all(const Source *sources, size_t n)
     return TAKE_FD(watch);
 }
 
-static ToolStatus follow(Source *sources, size_t n, bool json, uint64_t deadline)
+/* Until something may have been written; false when nobody reads any more. */
+static bool wait_more(const Sources *s, int watch, uint64_t left)
 {
-    _cleanup_fd_ int watch = watch_all(sources, n);
+    int wait = watch < 0 ? LOOK_MSEC : ANEW_MSEC;
+    if (left != USEC_INFINITY)
+        wait = (int)MIN2(left / USEC_PER_MSEC + 1, (uint64_t)wait);
+    struct pollfd p[] = {{.fd = watch, .events = POLLIN},
+                         {.fd = STDOUT_FILENO},
+                         {.fd = s->journal ? log_journal_fd(s->journal) : -EBADF, .events = POLLIN}};
+    if (poll(p, ELEMENTS(p), wait) < 0 && errno != EINTR)
+        return false;
+    char events[4096];
+    while (watch >= 0 && read(watch, events, sizeof events) > 0)
+        ;
+    if (s->journal)
+        log_journal_woken(s->journal);
+    return !(p[1].revents & (POLLERR | POLLHUP));
+}
+
+static ToolStatus follow(Sources *s, uint64_t deadline)
+{
+    _cleanup_fd_ int watch = watch_all(s->files, s->n);
     for (;;) {
         /* Printed after the watch is there, so that nothing falls between. */
-        if (!print_all(sources, n, json))
+        if (!print_all(s))
             return TOOL_FAILED;
         uint64_t now = now_monotonic();
         if (now >= deadline)
             return TOOL_DONE;
-        int wait = watch < 0 ? LOOK_MSEC : ANEW_MSEC;
-        if (deadline != USEC_INFINITY)
-            wait = (int)MIN2((deadline - now) / USEC_PER_MSEC + 1, (uint64_t)wait);
-        struct pollfd p[] = {{.fd = watch, .events = POLLIN}, {.fd = STDOUT_FILENO}};
-        if (poll(p, ELEMENTS(p), wait) < 0 && errno != EINTR)
+        if (!wait_more(s, watch, deadline == USEC_INFINITY ? USEC_INFINITY : deadline - now))
             return TOOL_FAILED;
-        if (p[1].revents & (POLLERR | POLLHUP))
-            return TOOL_FAILED;
-        char events[4096];
-        while (watch >= 0 && read(watch, events, sizeof events) > 0)
-            ;
     }
+}
+
+static uint64_t lines_asked_for(const Args *a)
+{
+    return a->lines != UINT64_MAX ? a->lines : a->follow && !a->since ? (uint64_t)FOLLOW_LINES : UINT64_MAX;
 }
 
 /* Where to begin and to end. */
 static void place(Source *s, const Args *a)
 {
-    uint64_t lines = a->lines != UINT64_MAX ? a->lines : a->follow && !a->since ? (uint64_t)FOLLOW_LINES : UINT64_MAX;
+    uint64_t lines = lines_asked_for(a);
     uint64_t begin = a->since ? log_stream_since(&s->stream, a->since) : s->stream.oldest;
     uint64_t end = log_stream_end(&s->stream);
     s->until = a->until == UINT64_MAX ? UINT64_MAX : log_stream_until(&s->stream, a->until);
@@ -150,31 +228,21 @@ static void place(Source *s, const Args *a)
     s->at = lines == UINT64_MAX ? begin : log_stream_tail(&s->stream, begin, MIN2(end, s->until), lines);
 }
 
-/* Only comes back when it cannot. */
-static ToolStatus run_journalctl(const Args *a, char *const *identifiers)
+static ToolStatus open_journal(Sources *s, const Args *a)
 {
-    _cleanup_strv_ char **argv = NULL;
-    strv_add(&argv, "journalctl");
-    if (a->json || a->error_stream) {
-        say_error("%s logs to the journal: journalctl -t %s %s tells that", identifiers[0], identifiers[0],
-                  a->json ? "-o json" : "-p err");
-        return TOOL_FAILED;
+    Error e = {0};
+    int r = log_journal_open(a->instance, s->identifiers, a->error_stream, &s->journal, &e);
+    if (r == 0) {
+        s->until = a->until;
+        if (a->follow)
+            (void)log_journal_fd(s->journal); /* from now on it tells of what comes */
+        r = log_journal_seek(s->journal, a->since, a->until, lines_asked_for(a));
+        if (r < 0)
+            (void)error_errno(&e, r, "cannot search the journal");
     }
-    STRV_FOREACH (identifier, identifiers)
-        strv_push(&argv, xasprintf("--identifier=%s", *identifier));
-    if (a->since)
-        strv_push(&argv, xasprintf("--since=@%" PRIu64, (uint64_t)(a->since / USEC_PER_SEC)));
-    if (a->until != UINT64_MAX)
-        strv_push(&argv, xasprintf("--until=@%" PRIu64, (uint64_t)(a->until / USEC_PER_SEC)));
-    if (a->no_pager)
-        strv_add(&argv, "--no-pager");
-    if (a->follow)
-        strv_add(&argv, "--follow");
-    if (a->lines != UINT64_MAX)
-        strv_push(&argv, xasprintf("--lines=%" PRIu64, a->lines));
-    execvp(argv[0], argv);
-    say_error("%s logs to the journal, and journalctl cannot be run: %s", identifiers[0], strerror(errno));
-    return TOOL_FAILED;
+    if (r < 0)
+        say_error("%s logs to the journal: %s", s->identifiers[0], error_message(&e));
+    return r < 0 ? TOOL_FAILED : TOOL_DONE;
 }
 
 /* *ret_kind and *ret_text are owned by the caller; *ret_fd is -EBADF unless the kind is "file". */
@@ -205,67 +273,55 @@ static ToolStatus open_log(Client *c, const char *name, char **ret_kind, char **
     return status;
 }
 
-typedef struct Sources {
-    Source *files;
-    size_t n;
-    char **journals;
-} Sources;
-
-static void sources_done(Sources *s)
+static ToolStatus add_file(Client *c, const char *name, const char *stream, Sources *all)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        log_stream_done(&s->files[i].stream);
-        strbuf_done(&s->files[i].rest);
-    }
-    free(s->files);
-    strv_free(s->journals);
+    LogStream opened;
+    ToolStatus status = log_stream_open(c, name, stream, &opened);
+    if (status == TOOL_DONE)
+        ARRAY_PUSH(all->files, all->n) = (Source){.stream = opened};
+    return status;
 }
 
+/* Standard error of a module that logs to the journal is there too, unless it has a file of its own. */
 static ToolStatus add_source(Client *c, const char *name, Sources *all)
 {
     const Args *a = c->args;
     _cleanup_(freep) char *kind = NULL, *text = NULL;
     _cleanup_fd_ int fd = -EBADF;
-    ToolStatus status = TOOL_DONE;
-    if (!a->error_stream)
-        status = open_log(c, name, &kind, &text, &fd);
+    ToolStatus status = open_log(c, name, &kind, &text, &fd);
     if (status != TOOL_DONE)
         return status;
-    if (fd >= 0 || a->error_stream) {
-        LogStream stream;
-        status = log_stream_open(c, name, a->error_stream ? "stderr" : "stdout", &stream);
-        if (status == TOOL_DONE)
-            ARRAY_PUSH(all->files, all->n) = (Source){.stream = stream};
-    } else if (str_equal(kind, "journal")) {
-        strv_add(&all->journals, text);
-    } else {
+    bool own = a->error_stream && log_stream_exists(c, name, "stderr");
+    if (str_equal(kind, "journal") && !own)
+        strv_add(&all->identifiers, text);
+    else if (fd >= 0 || a->error_stream)
+        return add_file(c, name, a->error_stream ? "stderr" : "stdout", all);
+    else {
         say_error(str_equal(kind, "null") ? "%s keeps no log (log = null)"
                                           : "%s writes where the daemon itself writes (log = inherit)",
                   name);
-        status = TOOL_FAILED;
+        return TOOL_FAILED;
     }
-    return status;
+    return TOOL_DONE;
 }
 
 static ToolStatus print_sources(Client *c, Sources *all)
 {
     const Args *a = c->args;
-    if (all->n > 0 && all->journals) {
-        say_error("%s logs to a file and %s to the journal: ask for one kind at a time", all->files[0].stream.module,
-                  all->journals[0]);
-        return TOOL_FAILED;
-    }
-    if (all->journals)
-        return run_journalctl(a, all->journals);
+    all->json = a->json;
+    all->prefixed = all->n + strv_length(all->identifiers) > 1;
+    ToolStatus status = all->identifiers ? open_journal(all, a) : TOOL_DONE;
+    if (status != TOOL_DONE)
+        return status;
     if (!a->follow && !a->no_pager)
         term_pager();
     for (size_t i = 0; i < all->n; i++) {
-        all->files[i].prefixed = all->n > 1;
+        all->files[i].prefixed = all->prefixed;
         place(&all->files[i], a);
     }
     if (a->follow)
-        return follow(all->files, all->n, a->json, c->deadline);
-    return print_all(all->files, all->n, a->json) ? TOOL_DONE : TOOL_FAILED;
+        return follow(all, c->deadline);
+    return print_all(all) ? TOOL_DONE : TOOL_FAILED;
 }
 
 ToolStatus verb_logs(const Args *a)

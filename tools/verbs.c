@@ -98,10 +98,11 @@ const Verb verbs[] = {
      BIT(OPTION_FOLLOW) | BIT(OPTION_LINES) | BIT(OPTION_SINCE) | BIT(OPTION_UNTIL) | BIT(OPTION_STDERR) |
          BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT),
      false, "what modules have written",
-     "Log files with what was rotated of them, or the journal's part by journalctl. Of several modules each line has\n"
-     "its module before it. Control bytes are escaped on a terminal. With -f the last 10 lines, then what is new, "
-     "until\n"
-     "interrupted. Lines of a file carry no time: --since and --until show a second more rather than less.\n"
+     "Log files with what was rotated of them, and what is in the journal, with its time. Of several modules each "
+     "line\n"
+     "has its module before it. Control bytes are escaped on a terminal. With -f the last 10 lines, then what is new,\n"
+     "until interrupted. Lines of a file carry no time: --since and --until show a second more rather than less. Of\n"
+     "standard error (--stderr) there is its own file or, in the journal, what is of priority err and worse.\n"
      "\n"
      "examples:\n"
      "  bulkhead logs web\n"
