@@ -346,7 +346,7 @@ static void add_module(StrBuf *b, const Init *i)
                 k->stop_why ? ": " : "", str_or(k->stop_why, ""));
     add_key(b, "stop_signal", str_or(k->stop_signal, "TERM"));
     add_key(b, "stop_timeout", "30s");
-    if (k->reload_signal && key_find("module", "reload_signal"))
+    if (k->reload_signal)
         strbuf_addf(b, "; `bulkhead reload %s` makes it read its configuration again.\nreload_signal = %s\n", i->name,
                     k->reload_signal);
     if (k->runtime_directory || k->state_directory || k->logs_directory) {
