@@ -11,7 +11,7 @@ SLOW = "BULKHEAD_TEST_SLOW=10"
 
 def test_the_whole_suite(guest, out, release, expected):
     done = guest.watch(f"cd {INSIDE} && {SLOW} BULKHEAD_TEST_SKIPS=tests/vm/skips-{release} tests/run-integration build -vv -o faulthandler_timeout=400",
-                       out / "integration.log", deadline=1500, silence=500)
+                       out / "integration.log", deadline=2700, silence=500)
     guest.get(f"{INSIDE}/build/junit.xml", out / "junit.xml")
     found = results.read(out / "junit.xml")
     wrong = results.wrong(found, results.read_skips(SOURCE / f"tests/vm/skips-{release}"), expected)
