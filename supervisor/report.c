@@ -142,16 +142,12 @@ static json_t *module_json(const Host *h, const Module *m)
     GroupStats s = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, UINT64_MAX};
     bool has = g && box_stats(g->leaf, &s) == 0;
     pid_t pid = shown_pid(m);
-    json_t *o =
-        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "type",
-                  module_type_names[m->policy->type], "state", shown_state(h, m), "health", "unknown", "generation",
-                  m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid",
-                  pid ? json_integer(pid) : json_null(), "cgroup", text(g ? box_cgroup_path(g->leaf) : NULL),
-                  "restarts", (json_int_t)m->restarts, "next_start_usec",
-                  number(m->next_start ? m->next_start : timers_next(m)), "work", work_json(m));
-    json_object_set_new(o, "group", text(m->policy->group));
-    json_object_set_new(o, "instances", instances_json(h, m));
-    json_object_set_new(o, "leaving", json_boolean(m->leaving));
+    json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "state", shown_state(h, m),
+                          "health", "unknown", "generation",
+                          m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid",
+                          pid ? json_integer(pid) : json_null(), "cgroup", text(g ? box_cgroup_path(g->leaf) : NULL),
+                          "restarts", (json_int_t)m->restarts, "next_start_usec",
+                          number(m->next_start ? m->next_start : timers_next(m)), "work", work_json(m));
     json_object_set_new(o, "cpu",
                         json_pack("{s:o,s:o,s:o}", "usage_usec", number(s.cpu_usage_usec), "max", number(l->cpu_max),
                                   "throttled_usec", number(s.cpu_throttled_usec)));
@@ -161,12 +157,17 @@ static json_t *module_json(const Host *h, const Module *m)
                                   (json_int_t)oom_kills(m, has ? &s : NULL)));
     json_object_set_new(o, "pids",
                         json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(l->pids_max)));
+    json_object_set_new(o, "last_exit", last_exit_json(m->last_exit));
+    json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
+    /* What has come since: after what everybody knows. */
+    json_object_set_new(o, "type", json_string(module_type_names[m->policy->type]));
+    json_object_set_new(o, "group", text(m->policy->group));
+    json_object_set_new(o, "instances", instances_json(h, m));
+    json_object_set_new(o, "leaving", json_boolean(m->leaving));
     json_object_set_new(o, "hook", waits_hook(m));
     json_object_set_new(o, "condition", text(m->condition));
     json_object_set_new(o, "reload", reload_json(m));
-    json_object_set_new(o, "last_exit", last_exit_json(m->last_exit));
     json_object_set_new(o, "timer", timers_json(m));
-    json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
     return o;
 }
 
@@ -412,12 +413,12 @@ static void kill_module(Host *h, Module *m, int sig, bool main_only, ControlRepl
 {
     Generation *g = m->generation;
     _cleanup_(freep) char *why = NULL;
+    int r;
     if (!g || box_populated(g->leaf) <= 0)
         why = xasprintf("%s has no process to signal: it is %s", module_name(m), shown_state(h, m));
     else if (main_only && !g->main_alive)
         why = xasprintf("%s has no main process any more (without --main the others are signalled)", module_name(m));
-    int r = why ? 0 : signal_module(g, sig, main_only);
-    if (r < 0)
+    else if ((r = signal_module(g, sig, main_only)) < 0)
         why = xasprintf("cannot signal %s: %s", module_name(m), strerror(-r));
     if (why)
         control_reply_fail(reply, CONTROL_ERROR_FAILED, why);
