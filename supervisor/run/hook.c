@@ -17,6 +17,7 @@
 
 #define HOOK_MEMORY_MAX (256ull << 20)
 #define HOOK_PIDS_MAX   64
+#define KILLED_MSEC     1000
 
 const char *const hook_names[HOOK_KIND_N] = {"exec_start_pre", "exec_start_post", "exec_stop_post", "exec_reload"};
 
@@ -158,10 +159,12 @@ Hook *hook_free(Hook *h)
         /* A kill is quick; this path is taken only when a start is given up. Bounded, since D state exists. */
         if (h->pid > 0) {
             struct pollfd p = {.fd = sd_event_source_get_child_pidfd(h->child), .events = POLLIN};
-            (void)poll(&p, 1, 1000);
+            (void)poll(&p, 1, KILLED_MSEC);
             (void)waitpid(h->pid, NULL, WNOHANG);
         }
-        clear_box(h);
+        /* What it had started is dead, too, but may not be gone yet. */
+        for (int i = 0; i < KILLED_MSEC && !clear_box(h); i++)
+            (void)poll(NULL, 0, 1);
         box_free(h->box);
     }
     forget_command(h);
