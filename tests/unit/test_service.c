@@ -42,7 +42,7 @@ static Listener listener_open(void)
     Listener l = {.path = "/tmp/bulkhead-test-service-XXXXXX"};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     assert_non_null(mkdtemp(l.path));
-    strcat(l.path, "/notify");
+    snprintf(l.path + strlen(l.path), sizeof l.path - strlen(l.path), "/notify");
     snprintf(address.sun_path, sizeof address.sun_path, "%s", l.path);
     l.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_true(l.fd >= 0);
