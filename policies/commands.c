@@ -78,24 +78,3 @@ int commands_parse(const Key *k, const char *value, const ValueContext *x, Comma
     c = (Commands){0};
     return 0;
 }
-
-int conditions_parse(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e)
-{
-    _cleanup_strv_ char **items = NULL, **done = NULL;
-    int r = words_split(value, WORDS_COMMAS, &items, e);
-    if (r < 0)
-        return r;
-    STRV_FOREACH (i, items) {
-        char *expanded;
-        r = words_expand(*i, x->module, k->variables, x->environment, &expanded, e);
-        if (r < 0)
-            return r;
-        strv_push(&done, expanded);
-        if (expanded[expanded[0] == '!'] == '/')
-            continue;
-        _cleanup_(freep) char *shown = value_shown(expanded);
-        return error_set(e, -EINVAL, "'%s' is no absolute path (/etc/web/on; !/etc/web/off: must not exist)", shown);
-    }
-    *ret = TAKE_PTR(done);
-    return 0;
-}

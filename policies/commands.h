@@ -1,4 +1,4 @@
-/* Values that say what is run around a module's life, and whether: hooks (several commands) and conditions. Used by
+/* Values that say what is run around a module's life: hooks, which are several commands. Used by
  * values.c, which owns how they are reached; see there. */
 #pragma once
 
@@ -9,6 +9,3 @@
  * *e. */
 int commands_parse(const Key *k, const char *value, const ValueContext *x, Commands *ret, Error *e);
 void commands_done(Commands *c);
-
-/* "/a, !/b": absolute paths. */
-int conditions_parse(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e);

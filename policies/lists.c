@@ -67,7 +67,9 @@ bool path_is_inside(const char *path)
     }
 }
 
-int list_directories(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e)
+/* Items by commas, expanded, each of which must be `good`; "'X' `wrong`" is said of the first that is not. */
+static int list_expanded(const Key *k, const char *value, const ValueContext *x, bool (*good)(const char *item),
+                         const char *wrong, char ***ret, Error *e)
 {
     _cleanup_strv_ char **items = NULL, **done = NULL;
     int r = words_split(value, WORDS_COMMAS, &items, e);
@@ -79,14 +81,30 @@ int list_directories(const Key *k, const char *value, const ValueContext *x, cha
         if (r < 0)
             return r;
         strv_push(&done, expanded);
-        if (path_is_inside(expanded))
+        if (good(expanded))
             continue;
         _cleanup_(freep) char *shown = value_shown(expanded);
-        return error_set(e, -EINVAL, "'%s' is no relative name (web, web/cache; no '..', no leading or trailing '/')",
-                         shown);
+        return error_set(e, -EINVAL, "'%s' %s", shown, wrong);
     }
     *ret = TAKE_PTR(done);
     return 0;
+}
+
+int list_directories(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e)
+{
+    return list_expanded(k, value, x, path_is_inside,
+                         "is no relative name (web, web/cache; no '..', no leading or trailing '/')", ret, e);
+}
+
+static bool is_condition(const char *item)
+{
+    return item[item[0] == '!'] == '/';
+}
+
+int list_conditions(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e)
+{
+    return list_expanded(k, value, x, is_condition, "is no absolute path (/etc/web/on; !/etc/web/off: must not exist)",
+                         ret, e);
 }
 
 int list_includes(const char *value, char ***ret, Error *e)

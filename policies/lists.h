@@ -9,6 +9,7 @@ int list_environment(const char *value, const ValueContext *x, char ***ret, Erro
 int list_includes(const char *value, char ***ret, Error *e);
 int list_env_files(const char *value, const ValueContext *x, char ***ret, Error *e);
 int list_directories(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e);
+int list_conditions(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e);
 int list_modules(const char *value, char ***ret, Error *e);
 int list_rules(const char *value, char ***ret, Error *e);
 int list_exit_set(const char *value, ExitSet *ret, Error *e);

@@ -381,7 +381,7 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
     case VALUE_COMMANDS:
         return commands_parse(k, s, x, field, e);
     case VALUE_CONDITIONS:
-        return conditions_parse(k, s, x, field, e);
+        return list_conditions(k, s, x, field, e);
     case VALUE_PATH:
         return parse_path(k, s, x, field, e);
     case VALUE_ENVIRONMENT:
