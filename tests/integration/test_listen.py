@@ -83,6 +83,7 @@ def test_scale_under_load_loses_nothing(daemon):
             load.flows()
             d.cli("restart", "worker@1", rc=0)
             load.flows()
+    print(f"{len(load.answers)} connections, {len(load.failures)} failed")
     assert load.failures == [], f"{len(load.failures)} of {len(load.answers)}: {load.failures[:5]}"
     assert len(set(load.answers)) > 5, "others than the first have answered"
     # Counted for the template: the kernel tells who made the listener, not who accepts.
