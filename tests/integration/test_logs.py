@@ -222,7 +222,7 @@ def rotating(pid):
             try:
                 if Path(f"/proc/{child}/comm").read_text() == "bulkhead-rotate\n":
                     return True
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):  # gone before the file was opened, or before it was read
                 pass
     return False
 
