@@ -3,7 +3,9 @@
 #include <stdio.h>
 
 #include "base/str.h"
-#include "policies/values.h"
+#include "policies/kinds.h"
+#include "policies/names.h"
+#include "policies/quantities.h"
 #include "tools/tool.h"
 #include "tools/when.h"
 

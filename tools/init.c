@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "base/str.h"
-#include "policies/policy.h"
-#include "policies/values.h"
+#include "policies/kinds.h"
+#include "policies/names.h"
 
 enum { LOW_PORTS = 1024 }; /* below, only CAP_NET_BIND_SERVICE listens */
 

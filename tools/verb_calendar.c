@@ -5,7 +5,7 @@
 
 #include "base/str.h"
 #include "policies/calendar.h"
-#include "policies/values.h"
+#include "policies/kinds.h"
 #include "tools/client.h"
 #include "tools/term.h"
 #include "tools/view.h"

@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "policies/values.h"
 
 static int refuse(const char *text, Error *e)
 {

@@ -10,8 +10,8 @@
 #include <sys/wait.h>
 
 #include "policies/keys.h"
+#include "policies/quantities.h"
 #include "policies/seccomp_rule.h"
-#include "policies/values.h"
 #include "supervisor/options.h"
 #include "supervisor/run/lifecycle.h"
 #include "supervisor/stop/phases.h"

@@ -1,7 +1,6 @@
 /* Between the syntax and options of supervisord.conf (supervisord.c) and its sections (supervisord_files.c). */
 #pragma once
 
-#include "policies/load.h"
 #include "tools/import/import.h"
 #include "tools/import/unitfile.h"
 

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "policies/environment.h"
 #include "policies/words.h"
 #include "tools/import/command.h"
 #include "tools/import/runscript.h"

@@ -1,7 +1,6 @@
 /* The table of the files of a service directory; see svdir.c. */
 #pragma once
 
-#include "policies/load.h"
 #include "tools/import/import.h"
 #include "tools/import/unitfile.h"
 
