@@ -1,6 +1,6 @@
 /* What the files of `bulkhead` share: exit statuses, options, verbs, what the command line came to.
  *
- * There is one table of options (args.c) and one of verbs (verbs.c); parser, --help and completion derive from them.
+ * There is one table of options (options.c) and one of verbs (verbs.c); parser, --help and completion derive from them.
  * A verb is a function from Args to an exit status; it prints its own errors. */
 #pragma once
 
