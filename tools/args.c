@@ -94,7 +94,12 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
         break;
     case OPTION_SINCE:
     case OPTION_UNTIL:
-        r = when_parse(value, now_realtime(), id == OPTION_SINCE ? &a->since : &a->until, e);
+    case OPTION_BASE_TIME:
+        r = when_parse(value, now_realtime(),
+                       id == OPTION_SINCE   ? &a->since
+                       : id == OPTION_UNTIL ? &a->until
+                                            : &a->base_time,
+                       e);
         if (r < 0)
             return error_prefix(e, "--%s: ", options[id].name);
         break;
@@ -124,9 +129,6 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
         break;
     case OPTION_ALL:
         a->all = true;
-        break;
-    case OPTION_BASE_TIME:
-        a->base_time = value;
         break;
     case OPTION_EXPANDED:
         a->expanded = true;
@@ -246,7 +248,11 @@ static int check(const Parse *p)
 
 int args_parse(int argc, char *const *argv, const char *environment_instance, Args *ret, Error *e)
 {
-    Args a = {.instance = "default", .timeout = USEC_INFINITY, .lines = UINT64_MAX, .until = UINT64_MAX};
+    Args a = {.instance = "default",
+              .timeout = USEC_INFINITY,
+              .lines = UINT64_MAX,
+              .until = UINT64_MAX,
+              .base_time = UINT64_MAX};
     Parse p = {.argc = argc, .argv = argv, .args = &a, .e = e};
     int r = 0;
     if (environment_instance && *environment_instance &&

@@ -76,7 +76,7 @@ typedef struct Args {
     uint64_t since, until; /* wall clock µs; 0 and UINT64_MAX = not given */
     bool error_stream;
     const char *svg;
-    const char *base_time;     /* NULL = not given */
+    uint64_t base_time;        /* wall clock µs; UINT64_MAX = not given */
     const char *user, *output; /* NULL = not given */
     bool to_stdout, force;
     char **words; /* what is left: names, a directory; the vector is owned, the strings are not */
