@@ -226,18 +226,23 @@ static void test_cpu_max(void **state)
     assert_ok(group_set_limits(g, &l, &e), &e);
     Child c = child_start(g, do_spin, NULL);
     GroupStats a, b;
-    assert_int_equal(group_read_stats(g, &a), 0);
-    uint64_t t0 = now_monotonic();
-    /* The window to measure over; it must not end early. */
-    struct pollfd p = {.fd = c.pidfd, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, 2000), 0);
-    assert_int_equal(group_read_stats(g, &b), 0);
-    uint64_t elapsed = now_monotonic() - t0;
-    double share = (double)(b.cpu_usage_usec - a.cpu_usage_usec) * 100 / (double)elapsed;
-    print_message("a spinner under cpu_max 20%% got %.1f%%, throttled for %.1f s\n", share,
-                  (double)b.cpu_throttled_usec / 1e6);
-    assert_true(share > 15 && share < 25);
-    assert_true(b.cpu_throttled_usec != UINT64_MAX && b.cpu_throttled_usec > a.cpu_throttled_usec);
+    double share = 0;
+    bool throttled = false;
+    /* Never more than it may; as much as it may as soon as the machine lets it, which may be busy. */
+    for (int i = 0; i < 20 && !(share > 15 && throttled); i++) {
+        assert_int_equal(group_read_stats(g, &a), 0);
+        uint64_t t0 = now_monotonic();
+        /* The window to measure over; it must not end early. */
+        struct pollfd p = {.fd = c.pidfd, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, 2000), 0);
+        assert_int_equal(group_read_stats(g, &b), 0);
+        share = (double)(b.cpu_usage_usec - a.cpu_usage_usec) * 100 / (double)(now_monotonic() - t0);
+        print_message("a spinner under cpu_max 20%% got %.1f%%, throttled for %.1f s\n", share,
+                      (double)b.cpu_throttled_usec / 1e6);
+        assert_true(share < 25);
+        throttled = b.cpu_throttled_usec != UINT64_MAX && b.cpu_throttled_usec > a.cpu_throttled_usec;
+    }
+    assert_true(share > 15 && throttled);
     kill_and_drop(g, &c);
 }
 
