@@ -25,7 +25,7 @@ static void test_tree(void **state)
     for (size_t i = 0; i < ELEMENTS(all); i++)
         assert_true(tree_carrier(tree, (Hierarchy)(CG_MEMORY + i)) >= 0);
     char **names = NULL;
-    assert_int_equal(group_children(tree, "", &names), 0);
+    assert_int_equal(cgroup_tree_children(tree, "", &names), 0);
     assert_int_equal(strv_length(names), tree->moved ? 1 : 0); /* the probe's group is gone */
     strv_free(names);
 }
@@ -82,7 +82,7 @@ static void test_half_a_leaf(void **state)
     if (last != CG_UNIFIED) /* what was made before the failure was unmade */
         assert_int_equal(faccessat(tree->fd[CG_UNIFIED], "half", F_OK, 0), -1);
     char **names = NULL;
-    assert_int_equal(group_children(tree, "", &names), 0);
+    assert_int_equal(cgroup_tree_children(tree, "", &names), 0);
     assert_true(strv_contains(names, "half"));
     strv_free(names);
     assert_ok(group_open(tree, "half", &g, &e), &e);
