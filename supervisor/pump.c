@@ -14,6 +14,7 @@
 #include "supervisor/jobs.h"
 #include "supervisor/roster.h"
 #include "supervisor/run/condition.h"
+#include "supervisor/run/generation.h"
 #include "supervisor/run/listeners.h"
 #include "supervisor/run/start.h"
 #include "supervisor/scale.h"

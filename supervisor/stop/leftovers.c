@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "supervisor/run/generation.h"
 #include "supervisor/stop/teardown.h"
 
 #define ORPHAN_STOP_USEC (10 * USEC_PER_SEC)
