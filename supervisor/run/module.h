@@ -72,7 +72,7 @@ struct Module {
     Generation *generation;
     uint64_t last_generation;
 
-    /* What is wanted and where it stands: only supervisor/jobs.c and pump.c write these. */
+    /* What is wanted and where it stands: only supervisor/jobs.c, failure.c and pump.c write these. */
     bool leaving;         /* to be dropped when it is down: see roster.h */
     bool want_up;         /* somebody wants it to run: recovery may start it again */
     bool want_restart;    /* start again once it is down */
