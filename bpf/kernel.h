@@ -79,6 +79,3 @@ typedef void (*KernelEventFn)(const struct ring_event *event, void *userdata);
 int kernel_ring_consume(Kernel *k, KernelEventFn fn, void *userdata);
 /* What went wrong in counting so far: events lost to a full ring (what they said is in the maps), see kernel_stats. */
 int kernel_stats(Kernel *k, struct kernel_stats *ret);
-
-/* p-th percentile (0..100) of a latency histogram in microseconds, interpolated in its slot; 0 when empty. */
-uint64_t latency_percentile(const uint64_t slots[BULKHEAD_HIST_SLOTS], unsigned p);

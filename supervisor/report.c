@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "policies/seccomp.h"
@@ -70,8 +71,8 @@ static json_t *counters_json(const struct work_counters *c)
                      (json_int_t)c->completed, "errors", (json_int_t)c->errors, "in_flight", (json_int_t)c->in_flight,
                      "in_flight_peak", (json_int_t)c->in_flight_peak, "long_running", (json_int_t)c->long_running,
                      "rejected", (json_int_t)c->rejected, "latency_p50_usec",
-                     (json_int_t)latency_percentile(c->latency, 50), "latency_p99_usec",
-                     (json_int_t)latency_percentile(c->latency, 99));
+                     (json_int_t)histogram_percentile(c->latency, BULKHEAD_HIST_SLOTS, 50), "latency_p99_usec",
+                     (json_int_t)histogram_percentile(c->latency, BULKHEAD_HIST_SLOTS, 99));
 }
 
 static json_t *work_json(const Module *m)
