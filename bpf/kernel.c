@@ -343,18 +343,22 @@ static int control(Kernel *k, struct control_request *request)
     return (int)opts.retval;
 }
 
-int kernel_module_add(Kernel *k, uint64_t module_id, const char *name, uint32_t track, const uint16_t *ports,
-                      size_t n_ports, Error *e)
+int kernel_module_add(Kernel *k, uint64_t module_id, const KernelModule *m, Error *e)
 {
-    if (n_ports > BULKHEAD_PORTS_MAX)
-        return error_set(e, -E2BIG, "%s: work.ports: at most %d ports can be told apart", name, BULKHEAD_PORTS_MAX);
-    struct control_request r = {
-        .op = CONTROL_MODULE, .module = module_id, .track = track, .n_ports = (uint32_t)n_ports};
-    if (n_ports)
-        memcpy(r.ports, ports, n_ports * sizeof *ports);
-    snprintf((char *)r.name, sizeof r.name, "%s", name);
+    if (m->n_ports > BULKHEAD_PORTS_MAX)
+        return error_set(e, -E2BIG, "%s: work.ports: at most %d ports can be told apart", m->name, BULKHEAD_PORTS_MAX);
+    struct control_request r = {.op = CONTROL_MODULE,
+                                .module = module_id,
+                                .track = m->track,
+                                .n_ports = (uint32_t)m->n_ports,
+                                .max_in_flight = m->max_in_flight,
+                                .settle_nsec = m->settle_nsec,
+                                .long_running_nsec = m->long_running_nsec};
+    if (m->n_ports)
+        memcpy(r.ports, m->ports, m->n_ports * sizeof *m->ports);
+    snprintf((char *)r.name, sizeof r.name, "%s", m->name);
     int err = control(k, &r);
-    return err < 0 ? error_errno(e, err, "bpf: cannot add %s to the map work", name) : 0;
+    return err < 0 ? error_errno(e, err, "bpf: cannot add %s to the map work", m->name) : 0;
 }
 
 int kernel_module_remove(Kernel *k, uint64_t module_id)
@@ -385,13 +389,50 @@ int kernel_generation_remove(Kernel *k, uint64_t leaf_id)
 
 int kernel_set_draining(Kernel *k, uint64_t module_id, bool draining)
 {
-    struct control_request r = {.op = CONTROL_DRAINING, .module = module_id, .draining = draining};
+    struct control_request r = {.op = CONTROL_DRAINING, .module = module_id, .on = draining};
     return control(k, &r);
+}
+
+int kernel_gate(Kernel *k, uint64_t module_id, bool closed)
+{
+    struct control_request r = {.op = CONTROL_GATE, .module = module_id, .on = closed};
+    return control(k, &r);
+}
+
+/* in_flight_peak is the kernel's own where several sources share it, else that of the only one. */
+static void sum_up(struct work_entry *w)
+{
+    const struct work_counters *sources = &w->connections;
+    struct work_counters *total = &w->total;
+    s64 peak = total->in_flight_peak;
+    unsigned n = 0;
+    *total = (struct work_counters){0};
+    for (unsigned i = 0; i < WORK_SOURCES_N; i++) {
+        if (!(w->track & (1u << i)))
+            continue;
+        const struct work_counters *c = &sources[i];
+        total->started += c->started;
+        total->completed += c->completed;
+        total->errors += c->errors;
+        total->in_flight += c->in_flight;
+        total->long_running += c->long_running;
+        total->rejected += c->rejected;
+        total->total_usec += c->total_usec;
+        for (unsigned slot = 0; slot < BULKHEAD_HIST_SLOTS; slot++)
+            total->latency[slot] += c->latency[slot];
+        total->in_flight_peak = MAX2(total->in_flight_peak, c->in_flight_peak);
+        n++;
+    }
+    if (n > 1)
+        total->in_flight_peak = MAX2(total->in_flight_peak, peak);
 }
 
 int kernel_work(Kernel *k, uint64_t module_id, struct work_entry *ret)
 {
-    return bpf_map_lookup_elem(k->maps[MAP_work], &module_id, ret) < 0 ? -errno : 0;
+    if (bpf_map_lookup_elem(k->maps[MAP_work], &module_id, ret) < 0)
+        return -errno;
+    sum_up(ret);
+    return 0;
 }
 
 int kernel_exit(Kernel *k, uint64_t leaf_id, struct exit_entry *ret)

@@ -57,9 +57,17 @@ int kernel_purge_at(const char *bpffs_path, const char *instance, unsigned *ret_
  * for a leaf that was added already. Entries change in place, so that nothing counted meanwhile is lost; one system
  * call each. */
 
-/* A module: keeps its counters if it is known already (same cgroup id). */
-int kernel_module_add(Kernel *k, uint64_t module_id, const char *name, uint32_t track, const uint16_t *ports,
-                      size_t n_ports, Error *e);
+typedef struct KernelModule {
+    const char *name;
+    uint32_t track;                          /* WORK_TRACK_ bits */
+    const uint16_t *ports;                   /* listening ports that count and that the gate holds */
+    size_t n_ports;                          /* 0 = all of them */
+    uint32_t max_in_flight;                  /* 0 = no limit */
+    uint64_t settle_nsec, long_running_nsec; /* as in struct work_entry */
+} KernelModule;
+
+/* A module: keeps its counters if it is known already (same cgroup id), and its gate. */
+int kernel_module_add(Kernel *k, uint64_t module_id, const KernelModule *module, Error *e);
 int kernel_module_remove(Kernel *k, uint64_t module_id);
 /* A generation, before its launch; takes charge of the module's entry. */
 int kernel_generation_add(Kernel *k, uint64_t leaf_id, uint64_t module_id, uint64_t generation, Error *e);
@@ -67,10 +75,40 @@ int kernel_generation_add(Kernel *k, uint64_t leaf_id, uint64_t module_id, uint6
 int kernel_generation_main(Kernel *k, uint64_t leaf_id, pid_t main_pid);
 int kernel_generation_remove(Kernel *k, uint64_t leaf_id);
 
+/* `ret->total` holds all sums, see struct work_entry. */
 int kernel_work(Kernel *k, uint64_t module_id, struct work_entry *ret);
+/* Closed: SYNs to the module's listeners are dropped, and so is the payload of new requests on its idle connections
+ * where requests are tracked. TCP sends both again, so that opening loses nothing. */
+int kernel_gate(Kernel *k, uint64_t module_id, bool closed);
 /* Once this returned, an in_flight read as > 0 is followed by a RING_IDLE; one read as 0 may not be. */
 int kernel_set_draining(Kernel *k, uint64_t module_id, bool draining);
 int kernel_exit(Kernel *k, uint64_t leaf_id, struct exit_entry *ret);
+
+/* What the module's sockets themselves say, where counters can only say what was seen: the truth pass. It also does
+ * what only the passing of time brings about: long work moves from in_flight to long_running. Counts of connections;
+ * one that the module has closed is not among them (the kernel delivers the rest), nor in the lower row one that is
+ * long-running. */
+typedef struct KernelTruth {
+    unsigned connections;                           /* open */
+    unsigned busy;                                  /* with a request that has not ended, settle and all */
+    unsigned unread, unsent, unacked, not_accepted; /* with such bytes; in the queue of a listener */
+    uint64_t oldest_nsec;  /* since when the oldest busy one is (of connections if no requests are tracked); 0 = none */
+    uint64_t last_tx_nsec; /* the last payload of an answer */
+} KernelTruth;
+
+int kernel_truth(Kernel *k, uint64_t module_id, KernelTruth *ret, Error *e);
+
+typedef struct KernelConnection {
+    uint8_t family;              /* AF_INET, AF_INET6 (v4-mapped: AF_INET) */
+    uint8_t local[16], peer[16]; /* the first four bytes for AF_INET; network order */
+    uint16_t local_port, peer_port;
+    uint64_t opened_nsec, busy_since_nsec; /* monotonic; 0 = idle, or no requests are tracked */
+    bool busy, accepted, long_running;
+    uint32_t unread, unsent; /* bytes */
+} KernelConnection;
+
+/* The module's open connections, in no order; *ret is freed by free(). */
+int kernel_connections(Kernel *k, uint64_t module_id, KernelConnection **ret, size_t *ret_n, Error *e);
 
 /* The ring: poll this descriptor for reading, then consume; `fn` is called for each event in order. */
 int kernel_ring_fd(const Kernel *k);

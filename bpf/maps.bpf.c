@@ -37,6 +37,9 @@ static int control_module(struct control_request *r)
     for (int i = 0; i < BULKHEAD_PORTS_MAX; i++)
         w->ports[i] = r->ports[i];
     w->n_ports = r->n_ports;
+    w->max_in_flight = r->max_in_flight;
+    w->settle_nsec = r->settle_nsec;
+    w->long_running_nsec = r->long_running_nsec;
     w->track = r->track;
     return 0;
 }
@@ -84,7 +87,22 @@ static int control_draining(struct control_request *r)
     if (!w)
         return -2;
     /* A full barrier: who reads in_flight after this call and finds work is told of its end by RING_IDLE. */
-    __sync_lock_test_and_set(&w->draining, r->draining);
+    __sync_lock_test_and_set(&w->draining, r->on);
+    return 0;
+}
+
+static int control_gate(struct control_request *r)
+{
+    u64 id = r->module;
+    struct work_entry *w = bpf_map_lookup_elem(&work, &id);
+    if (!w)
+        return -2;
+    u32 on = r->on;
+    u32 was = __sync_lock_test_and_set(&w->gate, on);
+    if (!on)
+        w->gate_nsec = 0;
+    else if (!was)
+        w->gate_nsec = bpf_ktime_get_ns();
     return 0;
 }
 
@@ -99,6 +117,8 @@ SEC("syscall") int bh_control(struct control_request *r)
         return control_main(r);
     case CONTROL_DRAINING:
         return control_draining(r);
+    case CONTROL_GATE:
+        return control_gate(r);
     default:
         return -22; /* EINVAL */
     }

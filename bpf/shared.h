@@ -4,6 +4,7 @@
 #pragma once
 
 #ifndef __bpf__
+#include <stddef.h>
 #include <stdint.h>
 typedef uint8_t u8;
 typedef uint16_t u16;
@@ -13,19 +14,30 @@ typedef int32_t s32;
 typedef int64_t s64;
 #endif
 
-#define BULKHEAD_LAYOUT_VERSION 1
+#define BULKHEAD_LAYOUT_VERSION 2
 #define BULKHEAD_NAME_SIZE      64
 #define BULKHEAD_COMM_SIZE      16
 #define BULKHEAD_PORTS_MAX      16
 #define BULKHEAD_HIST_SLOTS     24 /* slot n: duration in [2^n, 2^(n+1)) microseconds */
 
+/* Of one source of work. In flight + long_running = begun and not ended. */
 struct work_counters {
     u64 started, completed, errors;
     s64 in_flight, in_flight_peak;
-    u64 long_running, rejected;
-    u64 total_usec; /* sum of durations of ended work */
+    u64 long_running; /* now: begun longer ago than work_entry.long_running_nsec, not in in_flight any more */
+    u64 rejected;     /* turned away by max_in_flight, or not counted because a map was full or memory short */
+    u64 total_usec;   /* sum of durations of ended work */
     u64 latency[BULKHEAD_HIST_SLOTS];
 };
+
+/* work_entry.track; its sources in the order of the entry's counters */
+#define WORK_TRACK_CONNECTIONS 1u
+#define WORK_TRACK_REQUESTS    2u
+#define WORK_TRACK_UNIX        4u
+#define WORK_TRACK_CALLS       8u
+#define WORK_TRACK_WRITES      16u
+#define WORK_TRACK_API         32u
+#define WORK_SOURCES_N         6
 
 /* map `work`: hash, key = id of the module-level cgroup (u64). Kept across generations of the module. */
 struct work_entry {
@@ -33,15 +45,24 @@ struct work_entry {
     u32 draining;   /* set: an entry in exit_ring tells when in_flight becomes 0 */
     u64 generation; /* the one in charge */
     char name[BULKHEAD_NAME_SIZE];
-    u32 track;   /* bit 0: connections */
+    u32 track;   /* WORK_TRACK_ bits */
     u32 n_ports; /* 0 = every listening port of the module */
     u16 ports[BULKHEAD_PORTS_MAX];
-    struct work_counters connections;
+    u32 gate;              /* 0 open, 1 closed: no new connection, no new request on an idle one */
+    u32 max_in_flight;     /* requests if they are tracked, else connections; 0 = no limit */
+    u64 gate_nsec;         /* when the gate was closed (monotonic), 0 while it is open */
+    u64 settle_nsec;       /* a request ends this long after the last of its answer */
+    u64 long_running_nsec; /* 0 = nothing is called long-running */
+    u64 last_tx_nsec;      /* the last payload of an answer that a truth pass has seen */
+    u64 held;              /* segments the gate or max_in_flight turned away (TCP sends them again) */
+    s64 slots;             /* of max_in_flight, taken by connections */
     u64 epoch; /* when the entry was made (monotonic ns): work begun under an earlier entry does not end in this one */
-    u64 reserved[63];
+    /* The sum over what is tracked. The kernel keeps in_flight and its peak alone, and these only while several sources
+     * are tracked; kernel_work() fills in the rest. */
+    struct work_counters total;
+    struct work_counters connections, requests, unix_streams, calls, writes, api;
+    u64 reserved[32];
 };
-
-#define WORK_TRACK_CONNECTIONS 1u
 
 /* map `exits`: hash, key = id of the generation's leaf cgroup (u64). Inserted by the daemon before the launch, filled
  * by the kernel, deleted by the daemon once recorded. */
@@ -105,15 +126,16 @@ struct kernel_stats {
 /* What the daemon asks the program bh_control to do, so that a field of an entry changes in place while other programs
  * count in it: replacing the entry from outside would lose what they add meanwhile. */
 enum control_op {
-    CONTROL_MODULE = 1, /* module, name, track, ports: make or change */
+    CONTROL_MODULE = 1, /* module, name, track, ports, max_in_flight, settle, long_running: make or change */
     CONTROL_GENERATION, /* leaf, module, generation: make */
     CONTROL_MAIN,       /* leaf, main_pid */
-    CONTROL_DRAINING,   /* module, draining */
+    CONTROL_DRAINING,   /* module, on */
+    CONTROL_GATE,       /* module, on */
 };
 
 struct control_request {
     u32 op;
-    u32 draining;
+    u32 on;
     u64 module;
     u64 leaf;
     u64 generation;
@@ -121,16 +143,22 @@ struct control_request {
     u32 track;
     u32 n_ports;
     u16 ports[BULKHEAD_PORTS_MAX];
-    u32 padding;
+    u32 max_in_flight;
+    u64 settle_nsec;
+    u64 long_running_nsec;
     u64 name[BULKHEAD_NAME_SIZE / 8];
 };
 
 #ifndef __bpf__
 _Static_assert(sizeof(struct conn_entry) == 64, "layout");
 _Static_assert(sizeof(struct kernel_stats) == 128, "layout");
-_Static_assert(sizeof(struct control_request) == 144, "layout");
+_Static_assert(sizeof(struct control_request) == 160, "layout");
 _Static_assert(sizeof(struct work_counters) == 8 * 8 + 8 * BULKHEAD_HIST_SLOTS, "layout");
-_Static_assert(sizeof(struct work_entry) == 16 + 64 + 8 + 32 + sizeof(struct work_counters) + 512, "layout");
+_Static_assert(sizeof(struct work_entry) == 16 + 64 + 8 + 32 + 8 + 56 + 7 * sizeof(struct work_counters) + 256,
+               "layout");
+_Static_assert(offsetof(struct work_entry, api) ==
+                   offsetof(struct work_entry, connections) + 5 * sizeof(struct work_counters),
+               "sources are an array");
 _Static_assert(sizeof(struct exit_entry) % 8 == 0, "layout");
 _Static_assert(sizeof(struct ring_event) == 104, "layout");
 #endif

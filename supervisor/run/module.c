@@ -76,3 +76,12 @@ int generation_step(Generation *g, LifecycleEvent event)
         ctx->hooks->changed(ctx->host, g, before);
     return 0;
 }
+
+KernelModule module_counted(const Module *m)
+{
+    const Work *w = &m->policy->work;
+    return (KernelModule){.name = module_name(m),
+                          .track = w->track_connections ? WORK_TRACK_CONNECTIONS : 0,
+                          .ports = w->ports,
+                          .n_ports = w->n_ports};
+}

@@ -99,6 +99,9 @@ static inline const char *module_name(const Module *m)
     return m->policy->name;
 }
 
+/* What the kernel is to count of it; borrows from the policy. */
+KernelModule module_counted(const Module *m);
+
 void module_set_error(Module *m, const char *stage, const char *message);
 void module_clear_error(Module *m);
 

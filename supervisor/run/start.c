@@ -490,9 +490,8 @@ int module_make_group(Module *m, Error *e)
     int r = group_ensure(m->ctx->tree, path, &m->group, e);
     if (r < 0 || !m->ctx->kernel)
         return r;
-    const Work *w = &m->policy->work;
-    r = kernel_module_add(m->ctx->kernel, group_id(m->group), module_name(m),
-                          w->track_connections ? WORK_TRACK_CONNECTIONS : 0, w->ports, w->n_ports, e);
+    const KernelModule counted = module_counted(m);
+    r = kernel_module_add(m->ctx->kernel, group_id(m->group), &counted, e);
     if (r < 0)
         m->group = group_close(m->group);
     return r;

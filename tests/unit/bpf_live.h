@@ -166,6 +166,13 @@ _unused_ static int live_tree(void **state)
     return 0;
 }
 
+_unused_ static int module_tracked(Live *l, uint64_t id, const char *name, uint32_t track, const uint16_t *ports,
+                                   size_t n_ports, Error *e)
+{
+    const KernelModule m = {.name = name, .track = track, .ports = ports, .n_ports = n_ports};
+    return kernel_module_add(l->kernel, id, &m, e);
+}
+
 /* The tree with an open Kernel, module a tracked on all ports, generation 1 in its leaf. */
 _unused_ static int live_open(void **state)
 {
@@ -177,7 +184,7 @@ _unused_ static int live_open(void **state)
     Error e = {0};
     KernelConfig config = live_config(l);
     int r = kernel_open(&config, &l->kernel, &e);
-    r = r < 0 ? r : kernel_module_add(l->kernel, l->a, "a", WORK_TRACK_CONNECTIONS, NULL, 0, &e);
+    r = r < 0 ? r : module_tracked(l, l->a, "a", WORK_TRACK_CONNECTIONS, NULL, 0, &e);
     r = r < 0 ? r : kernel_generation_add(l->kernel, l->leaf_id, l->a, 1, &e);
     if (r < 0)
         print_message("%s\n", error_message(&e));

@@ -363,19 +363,19 @@ static void test_ports_filter(void **state)
     Server s = server_start(l->leaf);
     int wanted = tell(&s, OP_LISTEN4, 0), other = tell(&s, OP_LISTEN4, 0);
     uint16_t ports[] = {1, (uint16_t)wanted};
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", WORK_TRACK_CONNECTIONS, ports, 2, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "a", WORK_TRACK_CONNECTIONS, ports, 2, NULL), 0);
     int c1 = connect_to(AF_INET, other), c2 = connect_to(AF_INET, wanted);
     EVENTUALLY(counts(l).in_flight == 1);
     /* The policy may change under a connection: its end balances its begin. */
     ports[1] = (uint16_t)other;
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", WORK_TRACK_CONNECTIONS, ports, 2, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "a", WORK_TRACK_CONNECTIONS, ports, 2, NULL), 0);
     close(c1);
     close(c2);
     server_stop(&s);
     assert_balanced(l, 1, 0, 1); /* never accepted, so reset */
     Error e = {0};
     uint16_t many[BULKHEAD_PORTS_MAX + 1] = {0};
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", 1, many, ELEMENTS(many), &e), -E2BIG);
+    assert_int_equal(module_tracked(l, l->a, "a", 1, many, ELEMENTS(many), &e), -E2BIG);
     assert_non_null(strstr(e.msg, "work.ports"));
 }
 
@@ -399,7 +399,7 @@ static void test_only_the_accepting_side_counts(void **state)
 static void test_untracked_only_tells_listeners(void **state)
 {
     Live *l = live(state);
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", 0, NULL, 0, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "a", 0, NULL, 0, NULL), 0);
     Server s = server_start(l->leaf);
     int port = tell(&s, OP_LISTEN4, 0), c = connect_to(AF_INET, port);
     tell(&s, OP_ACCEPT, 1);
@@ -428,7 +428,7 @@ static void test_removed_module_does_not_underflow(void **state)
     assert_int_equal(kernel_work(l->kernel, l->a, &w), -ENOENT);
     close(c1);
     /* The same cgroup comes back under a new entry: connections of the old one are none of its. */
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", WORK_TRACK_CONNECTIONS, NULL, 0, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "a", WORK_TRACK_CONNECTIONS, NULL, 0, NULL), 0);
     close(c2);
     tell(&s, OP_CLOSE, 0);
     int c3 = connect_to(AF_INET, port);
@@ -505,7 +505,7 @@ static void test_counters_outlive_generations(void **state)
     EVENTUALLY(counts(l).in_flight == 0);
     assert_int_equal(kernel_set_draining(l->kernel, l->a, true), 0);
     assert_int_equal(kernel_generation_add(l->kernel, l->leaf_id + 1, l->a, 2, NULL), 0);
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "renamed", WORK_TRACK_CONNECTIONS, NULL, 0, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "renamed", WORK_TRACK_CONNECTIONS, NULL, 0, NULL), 0);
     struct work_entry w;
     assert_int_equal(kernel_work(l->kernel, l->a, &w), 0);
     assert_int_equal(w.version, BULKHEAD_LAYOUT_VERSION);
@@ -524,11 +524,11 @@ static void test_full_map_says_so(void **state)
     int r = 0;
     uint64_t id = 1ull << 60;
     for (int i = 0; i < 1000 && r == 0; i++)
-        r = kernel_module_add(l->kernel, id++, "many", 0, NULL, 0, &e);
+        r = module_tracked(l, id++, "many", 0, NULL, 0, &e);
     assert_int_equal(r, -E2BIG);
     assert_non_null(strstr(e.msg, "many"));
     assert_int_equal(kernel_module_remove(l->kernel, 1ull << 60), 0);
-    EVENTUALLY(kernel_module_add(l->kernel, id, "many", 0, NULL, 0, &e) == 0);
+    EVENTUALLY(module_tracked(l, id, "many", 0, NULL, 0, &e) == 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, live_open, live_close)
