@@ -15,6 +15,7 @@
 #include "policies/listen.h"
 #include "policies/lists.h"
 #include "policies/quantities.h"
+#include "policies/track.h"
 #include "policies/words.h"
 
 static const struct {
@@ -51,7 +52,7 @@ static const struct {
     [VALUE_EXIT_SET] = {"list of exit statuses and signals", "3, 64-70, SIGTERM"},
     [VALUE_READY] = {"readiness", "none, exec, notify, fd:3, tcp:80, unix:/run/web.sock", EXPAND_TEXT},
     [VALUE_LISTEN] = {"list of listeners", "tcp:127.0.0.1:8080, tcp:[::]:80, unix:/run/web.sock", EXPAND_COMMAS},
-    [VALUE_TRACK] = {"list", "connections"},
+    [VALUE_TRACK] = {"list of sources of work", "connections, calls:redis-server:call", EXPAND_COMMAS},
     [VALUE_PORTS] = {"list of ports", "80, 443"},
     [VALUE_CPUS] = {"list of CPUs", "0-3, 5"},
     [VALUE_USER] = {"user", "www-data, 33"},
@@ -413,7 +414,7 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
     case VALUE_LISTEN:
         return listen_parse(s, x, field, e);
     case VALUE_TRACK:
-        return list_track(s, field, e);
+        return track_parse(s, x, field, e);
     case VALUE_PORTS:
         return parse_work_ports(s, field, e);
     case VALUE_CPUS:
@@ -487,6 +488,9 @@ void value_done(const Key *k, void *base)
     case VALUE_LISTEN:
         listen_done(field);
         return;
+    case VALUE_TRACK:
+        track_done(field);
+        return;
     case VALUE_PORTS:
         free(((Work *)field)->ports);
         ((Work *)field)->ports = NULL;
@@ -507,7 +511,6 @@ void value_done(const Key *k, void *base)
     case VALUE_UMASK:
     case VALUE_SIGNAL:
     case VALUE_EXIT_SET:
-    case VALUE_TRACK:
     case VALUE_CAPABILITIES:
     case VALUE_RLIMIT_COUNT:
     case VALUE_RLIMIT_SIZE:

@@ -78,7 +78,7 @@ static json_t *counters_json(const struct work_counters *c)
 static json_t *work_json(const Module *m)
 {
     struct work_entry w;
-    if (!m->policy->work.track_connections || !m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) ||
+    if (!m->policy->work.track.sources || !m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) ||
         listeners_shared(m) || !m->group || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
         return json_null();
     return counters_json(&w.connections);

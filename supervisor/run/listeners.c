@@ -239,7 +239,7 @@ bool listeners_shared(const Module *m)
 bool listeners_work(const Module *m, struct work_entry *ret)
 {
     const RunContext *ctx = m->ctx;
-    if (!listeners_shared(m) || !m->policy->work.track_connections || !ctx->kernel)
+    if (!listeners_shared(m) || !m->policy->work.track.sources || !ctx->kernel)
         return false;
     _cleanup_(freep) char *owner = xstrndup(module_name(m), module_stem(module_name(m)));
     const Listener *l = find(ctx, owner, NULL);

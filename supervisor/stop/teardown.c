@@ -73,9 +73,9 @@ uint64_t teardown_in_flight(const Module *m)
 {
     struct work_entry w;
     if (!m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) || !m->group ||
-        !m->policy->work.track_connections || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
+        !m->policy->work.track.sources || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
         return UINT64_MAX;
-    return w.connections.in_flight > 0 ? (uint64_t)w.connections.in_flight : 0;
+    return w.total.in_flight > 0 ? (uint64_t)w.total.in_flight : 0;
 }
 
 static int on_drain_timer(sd_event_source *s, uint64_t usec, void *userdata);
@@ -165,8 +165,8 @@ static PhaseStatus begin_drain(void *userdata, Error *e)
     }
     if (teardown_in_flight(module(t)) == UINT64_MAX) {
         error_set(e, 0,
-                  m->policy->work.track_connections ? "no counters: bpf is not there"
-                                                    : "nothing is tracked ([work] track)");
+                  m->policy->work.track.sources ? "no counters: bpf is not there"
+                                                : "nothing is tracked ([work] track)");
         return PHASE_SKIPPED;
     }
     drain_begin(&t->drain, now_monotonic(), m->policy->work.drain_soft, m->policy->work.drain_hard);
