@@ -28,6 +28,7 @@ static const Need needs[] = {
     {"GetStatus", ACCESS_READ},
     {"Explain", ACCESS_READ},
     {"GetNames", ACCESS_READ},
+    {"GetUsage", ACCESS_READ},
     {"GetPlan", ACCESS_READ},
     {"GetPlanText", ACCESS_READ},
     {"GetGraph", ACCESS_READ},

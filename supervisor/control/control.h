@@ -75,6 +75,7 @@ typedef struct ControlOps {
     bool (*module_by_name)(void *host, const char *name, ControlModule *ret); /* false = no such module */
     const char *(*health)(void *host);                                        /* "healthy", "degraded", "critical" */
     json_t *(*status)(void *host, const char *name); /* the document of docs/face.md; NULL name = all */
+    json_t *(*usage)(void *host);                    /* what of it changes from one look to the next */
     json_t *(*explain)(void *host, const char *name);
     json_t *(*names)(void *host);                  /* what commands may call the modules by: docs/dbus.md */
     json_t *(*plan)(void *host);                   /* the shape of plan_describe() */

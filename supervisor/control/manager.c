@@ -187,6 +187,12 @@ static int on_get_names(sd_bus_message *m, void *userdata, sd_bus_error *error)
     return reply_json(m, k->ops->names(k->host), error);
 }
 
+static int on_get_usage(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    const ControlConfig *k = &((Connection *)userdata)->control->config;
+    return reply_json(m, k->ops->usage(k->host), error);
+}
+
 static int on_get_plan(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     const ControlConfig *k = &((Connection *)userdata)->control->config;
@@ -315,6 +321,7 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("GetStatus", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", json), on_get_status, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", json), on_explain, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetNames", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), on_get_names, ANYBODY),
+    SD_BUS_METHOD_WITH_ARGS("GetUsage", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), on_get_usage, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetPlan", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), on_get_plan, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetPlanText", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", text), on_get_plan_text, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetGraph", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", dot), on_get_graph, ANYBODY),
