@@ -51,7 +51,7 @@ MAN := $(patsubst docs/man/%.scd.in,$(B)/man/%,$(wildcard docs/man/*.scd.in))
 HAVE_SCDOC := $(shell command -v scdoc)
 
 LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
-TOOL_LIBS := $(LIBS)
+TOOL_LIBS := $(LIBS) -lncursesw -ltinfo
 
 .DEFAULT_GOAL := all
 .PHONY: all man deps check test unit unit-binaries helpers integration san vm vm-12 vm-13 ci demo bench lint format install uninstall deb deb-12 deb-13 clean help
@@ -86,7 +86,7 @@ $(B)/bulkhead: $(call obj,tools/main.c) $(TOOL_LIB) $(LIB)
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(TOOL_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(TOOL_LIBS) -lcmocka -o $@
 
 # Programs that tests run as modules: small, static where they must be quick.
 $(B)/helpers/%: tests/helpers/%.c tests/helpers/helper.h

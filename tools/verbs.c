@@ -22,6 +22,19 @@ const Verb verbs[] = {
      "  bulkhead status worker 'w*' shop:\n"
      "  bulkhead status --json | jq '.modules[] | select(.state != \"running\") | .name'\n",
      verb_status},
+    {"top", "[MODULE...]", 0, MANY,
+     BIT(OPTION_SORT) | BIT(OPTION_INTERVAL) | BIT(OPTION_ITERATIONS) | BIT(OPTION_BATCH) | BIT(OPTION_JSON), false,
+     "a live view of modules: CPU, memory, work in flight, how long it takes",
+     "On a terminal a screen: ? tells the keys, q leaves. Elsewhere, or with --batch, a table each interval; with\n"
+     "JSON an object a line. CPU, rate and percentiles are those of the interval. Modules that come while it runs\n"
+     "are shown if the words mean them. When the daemon ends it says so, and waits for the next.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead top\n"
+     "  bulkhead top --sort p99 'web*' shop:\n"
+     "  bulkhead top --batch -n 1\n"
+     "  bulkhead top --json -n 60 web | jq -c '.modules[] | [.rate, .latency_p99_usec]'\n",
+     verb_top},
     {"timers", "[MODULE...]", 0, MANY, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true,
      "when timed modules run next, and ran last",
      "The soonest first. A timer that was stopped (`bulkhead stop`) runs nothing until its module is started, or the\n"
