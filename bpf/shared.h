@@ -39,6 +39,9 @@ struct work_counters {
 #define WORK_TRACK_API         32u
 #define WORK_SOURCES_N         6
 
+/* work_entry.gate, an enum so that a dump shows the word */
+enum work_gate { GATE_OPEN, GATE_CLOSED };
+
 /* map `work`: hash, key = id of the module-level cgroup (u64). Kept across generations of the module. */
 struct work_entry {
     u32 version;
@@ -48,7 +51,7 @@ struct work_entry {
     u32 track;   /* WORK_TRACK_ bits */
     u32 n_ports; /* 0 = every listening port of the module */
     u16 ports[BULKHEAD_PORTS_MAX];
-    u32 gate;              /* 0 open, 1 closed: no new connection, no new request on an idle one */
+    enum work_gate gate;   /* closed: no new connection, no new request on an idle one */
     u32 max_in_flight;     /* requests if they are tracked, else connections; 0 = no limit */
     u64 gate_nsec;         /* when the gate was closed (monotonic), 0 while it is open */
     u64 settle_nsec;       /* a request ends this long after the last of its answer */
