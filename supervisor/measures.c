@@ -79,9 +79,21 @@ json_t *measures_shared_work(const Module *m)
 }
 
 /* --- what it uses ------------------------------------------------------------------------------------------------- */
+#define STATS_NONE                                                             \
+    (GroupStats)                                                               \
+    {                                                                          \
+        UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX \
+    }
+
+bool measures_usage(const Module *m, GroupStats *ret)
+{
+    *ret = STATS_NONE;
+    return m->generation && box_usage(m->generation->leaf, ret) == 0;
+}
+
 bool measures_stats(const Module *m, GroupStats *ret)
 {
-    *ret = (GroupStats){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    *ret = STATS_NONE;
     return m->generation && box_stats(m->generation->leaf, ret) == 0;
 }
 

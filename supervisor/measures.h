@@ -13,6 +13,8 @@ json_t *measures_shared_work(const Module *m);
 
 /* The statistics of the generation in charge, UINT64_MAX where there is none; false: there is none. */
 bool measures_stats(const Module *m, GroupStats *ret);
+/* The same of what changes from one look to the next: cpu_usage_usec and memory_current alone. */
+bool measures_usage(const Module *m, GroupStats *ret);
 /* Processes that the OOM killer has chosen, of all generations. */
 uint64_t measures_oom_kills(const Module *m, const GroupStats *s);
 json_t *measures_cpu(const Module *m, const GroupStats *s);

@@ -190,13 +190,15 @@ static json_t *usage(void *host)
     for (size_t i = 0; i < h->n_modules; i++) {
         const Module *m = h->modules[i];
         GroupStats s;
-        (void)measures_stats(m, &s);
-        json_array_append_new(modules,
-                              json_pack("{s:s,s:s,s:o,s:I,s:I,s:o,s:o,s:o,s:o}", "name", module_name(m), "state",
-                                        shown_state(h, m), "group", text(m->policy->group), "generation",
-                                        (json_int_t)m->last_generation, "restarts", (json_int_t)m->restarts, "work",
-                                        measures_work(m), "cpu", measures_cpu(m, &s), "memory", measures_memory(m, &s),
-                                        "pressure", measures_pressure(m)));
+        (void)measures_usage(m, &s);
+        json_array_append_new(modules, json_pack("{s:s,s:s,s:o,s:I,s:I,s:o,s:o,s:o,s:o}", "name", module_name(m),
+                                                 "state", shown_state(h, m), "group", text(m->policy->group),
+                                                 "generation", (json_int_t)m->last_generation, "restarts",
+                                                 (json_int_t)m->restarts, "work", measures_work(m), "cpu",
+                                                 json_pack("{s:o}", "usage_usec", number(s.cpu_usage_usec)), "memory",
+                                                 json_pack("{s:o,s:o}", "current", number(s.memory_current), "max",
+                                                           number(m->policy->limits.memory_max)),
+                                                 "pressure", measures_pressure(m)));
     }
     return instance_json(h, modules);
 }
