@@ -15,46 +15,11 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "bpf/pins.h"
+#include "bpf/private.h"
 #include "bulkhead.skel.h"
 
 #define BTF_DEFAULT   "/sys/kernel/btf/vmlinux"
 #define RING_SIZE_MIN 65536u
-
-/* What is kept and pinned, by name. */
-#define KERNEL_MAPS(X) X(work) X(exits) X(exit_ring) X(conns) X(stats)
-
-#define KERNEL_LINKS(X)                             \
-    X(bh_oom, "link_oom", KERNEL_OOM)               \
-    X(bh_exit, "link_exit", KERNEL_EXITS)           \
-    X(bh_signal, "link_signal", KERNEL_SIGNALS)     \
-    X(bh_tcp_state, "link_tcp", KERNEL_CONNECTIONS) \
-    X(bh_tcp_state_2, "link_tcp_2", KERNEL_CONNECTIONS)
-
-enum {
-#define X(name) MAP_##name,
-    KERNEL_MAPS(X)
-#undef X
-        MAP_N
-};
-
-enum {
-#define X(program, pin, part) LINK_##program,
-    KERNEL_LINKS(X)
-#undef X
-        LINK_N
-};
-
-struct Kernel {
-    char *bpffs, *instance;
-    int pins; /* the instance's directory of pins */
-    int maps[MAP_N];
-    int links[LINK_N];
-    int control; /* the program bh_control */
-    unsigned without;
-    struct ring_buffer *ring;
-    KernelEventFn fn; /* during kernel_ring_consume only */
-    void *userdata;
-};
 
 /* --- libbpf's words --------------------------------------------------------------------------------------------------
  * libbpf tells what is wrong through a global callback, often in many lines of which the first is the cause. */
@@ -106,6 +71,11 @@ static int choose(struct bulkhead_bpf *s, unsigned without)
         r = bpf_program__set_autoload(s->progs.program, !(without & (1u << (part))));
     KERNEL_LINKS(X)
 #undef X
+#define X(program, part) \
+    if (r == 0)          \
+        r = bpf_program__set_autoload(s->progs.program, !(without & (1u << (part))));
+    KERNEL_KEPT(X)
+#undef X
     return r;
 }
 
@@ -145,7 +115,9 @@ static int keep_map(Kernel *k, int which, const char *name, const struct bpf_map
 
 static int keep_link(Kernel *k, int which, const char *pin, const struct bpf_program *program, Error *e)
 {
-    struct bpf_link *link = bpf_program__attach(program);
+    struct bpf_link *link = bpf_program__type(program) == BPF_PROG_TYPE_SOCK_OPS
+                                ? bpf_program__attach_cgroup(program, k->modules)
+                                : bpf_program__attach(program);
     if (!link)
         return words_error(e, -errno, bpf_program__section_name(program));
     k->links[which] = fcntl(bpf_link__fd(link), F_DUPFD_CLOEXEC, 3);
@@ -177,9 +149,15 @@ static int kernel_keep(Kernel *k, const struct bulkhead_bpf *s, Error *e)
 #undef X
     if (bpf_map_update_elem(k->maps[MAP_stats], &(uint32_t){0}, &stats, BPF_ANY) < 0)
         return error_errno(e, -errno, "bpf: cannot write the map stats");
-    k->control = fcntl(bpf_program__fd(s->progs.bh_control), F_DUPFD_CLOEXEC, 3);
-    if (k->control < 0)
-        return error_errno(e, -errno, "cannot keep bh_control");
+#define X(program, part)                                                                              \
+    if (kernel_has(k, part) &&                                                                        \
+        (k->kept[KEPT_##program] = fcntl(bpf_program__fd(s->progs.program), F_DUPFD_CLOEXEC, 3)) < 0) \
+        return error_errno(e, -errno, "cannot keep " #program);
+    KERNEL_KEPT(X)
+#undef X
+    k->aim = fcntl(bpf_map__fd(s->maps.aim), F_DUPFD_CLOEXEC, 3);
+    if (k->aim < 0)
+        return error_errno(e, -errno, "cannot keep the map aim");
     k->ring = ring_buffer__new(k->maps[MAP_exit_ring], ring_event_arrived, k, NULL);
     if (!k->ring)
         return words_error(e, -errno, "cannot map the ring");
@@ -238,8 +216,11 @@ int kernel_probe_bpffs(const char *path, const char *instance, Error *e)
     return pins_remove(bpffs, instance, NULL, e);
 }
 
+/* What hangs on a cgroup is loaded and no more: there is no cgroup yet to try it on. */
 static int attach_and_detach(const struct bpf_program *program, Error *e)
 {
+    if (bpf_program__type(program) == BPF_PROG_TYPE_SOCK_OPS)
+        return 0;
     struct bpf_link *link = bpf_program__attach(program);
     if (!link)
         return words_error(e, -errno, bpf_program__section_name(program));
@@ -284,12 +265,19 @@ int kernel_open(const KernelConfig *c, Kernel **ret, Error *e)
     k->bpffs = xstrdup(bpffs);
     k->instance = xstrdup(c->instance);
     k->pins = TAKE_FD(pins);
-    k->control = -EBADF;
+    k->aim = k->ingress = k->egress = -EBADF;
     k->without = c->without;
+    k->modules = fcntl(c->modules_fd, F_DUPFD_CLOEXEC, 3);
+    int modules_errno = errno;
+    for (int i = 0; i < KEPT_N; i++)
+        k->kept[i] = -EBADF;
     for (int i = 0; i < MAP_N; i++)
         k->maps[i] = -EBADF;
     for (int i = 0; i < LINK_N; i++)
         k->links[i] = -EBADF;
+
+    if (k->modules < 0)
+        return error_errno(e, -modules_errno, "bpf: the modules' cgroup");
 
     struct bulkhead_bpf *s = NULL;
     r = skeleton_load(c, &s, e);
@@ -310,7 +298,11 @@ Kernel *kernel_close(Kernel *k)
     ring_buffer__free(k->ring);
     for (int i = 0; i < LINK_N; i++)
         fd_close(k->links[i]);
-    fd_close(k->control);
+    for (int i = 0; i < KEPT_N; i++)
+        fd_close(k->kept[i]);
+    gate_done(k);
+    fd_close(k->aim);
+    fd_close(k->modules);
     for (int i = 0; i < MAP_N; i++)
         fd_close(k->maps[i]);
     fd_close(k->pins);
@@ -334,11 +326,11 @@ int kernel_purge(const char *instance, unsigned *ret_n, Error *e)
 /* --- entries ---------------------------------------------------------------------------------------------------------
  */
 
-static int control(Kernel *k, struct control_request *request)
+int kernel_control(Kernel *k, struct control_request *request)
 {
     /* cppcheck-suppress unknownMacro */
     LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = request, .ctx_size_in = sizeof *request);
-    if (bpf_prog_test_run_opts(k->control, &opts) < 0)
+    if (bpf_prog_test_run_opts(k->kept[KEPT_bh_control], &opts) < 0)
         return -errno;
     return (int)opts.retval;
 }
@@ -357,20 +349,31 @@ int kernel_module_add(Kernel *k, uint64_t module_id, const KernelModule *m, Erro
     if (m->n_ports)
         memcpy(r.ports, m->ports, m->n_ports * sizeof *m->ports);
     snprintf((char *)r.name, sizeof r.name, "%s", m->name);
-    int err = control(k, &r);
-    return err < 0 ? error_errno(e, err, "bpf: cannot add %s to the map work", m->name) : 0;
+    /* Who sees the ends is there before the entry says that there are begins. */
+    bool known = gate_knows(k, module_id);
+    uint32_t fresh = m->track & ~gate_tracked(k, module_id) & (WORK_TRACK_CONNECTIONS | WORK_TRACK_REQUESTS);
+    int err = gate_need_track(k, module_id, m, e);
+    if (err < 0)
+        return err;
+    err = kernel_control(k, &r);
+    if (err < 0)
+        return error_errno(e, err, "bpf: cannot add %s to the map work", m->name);
+    /* A new module has no connections. */
+    return known && fresh && kernel_has(k, KERNEL_CONNECTIONS) ? truth_seed(k, module_id, e) : 0;
 }
 
 int kernel_module_remove(Kernel *k, uint64_t module_id)
 {
-    return bpf_map_delete_elem(k->maps[MAP_work], &module_id) < 0 ? -errno : 0;
+    int r = bpf_map_delete_elem(k->maps[MAP_work], &module_id) < 0 ? -errno : 0;
+    gate_forget(k, module_id);
+    return r;
 }
 
 int kernel_generation_add(Kernel *k, uint64_t leaf_id, uint64_t module_id, uint64_t generation, Error *e)
 {
     struct control_request r = {
         .op = CONTROL_GENERATION, .leaf = leaf_id, .module = module_id, .generation = generation};
-    int err = control(k, &r);
+    int err = kernel_control(k, &r);
     return err < 0
                ? error_errno(e, err, "bpf: cannot add generation %llu to the map exits", (unsigned long long)generation)
                : 0;
@@ -379,7 +382,7 @@ int kernel_generation_add(Kernel *k, uint64_t leaf_id, uint64_t module_id, uint6
 int kernel_generation_main(Kernel *k, uint64_t leaf_id, pid_t main_pid)
 {
     struct control_request r = {.op = CONTROL_MAIN, .leaf = leaf_id, .main_pid = (uint32_t)main_pid};
-    return control(k, &r);
+    return kernel_control(k, &r);
 }
 
 int kernel_generation_remove(Kernel *k, uint64_t leaf_id)
@@ -390,13 +393,7 @@ int kernel_generation_remove(Kernel *k, uint64_t leaf_id)
 int kernel_set_draining(Kernel *k, uint64_t module_id, bool draining)
 {
     struct control_request r = {.op = CONTROL_DRAINING, .module = module_id, .on = draining};
-    return control(k, &r);
-}
-
-int kernel_gate(Kernel *k, uint64_t module_id, bool closed)
-{
-    struct control_request r = {.op = CONTROL_GATE, .module = module_id, .on = closed};
-    return control(k, &r);
+    return kernel_control(k, &r);
 }
 
 /* in_flight_peak is the kernel's own where several sources share it, else that of the only one. */

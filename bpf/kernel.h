@@ -27,6 +27,7 @@ typedef struct KernelConfig {
     const char *instance;
     uint64_t modules_id;    /* cgroup id of `modules/`; what is counted is decided by the ids added below */
     unsigned modules_level; /* its level below the cgroup2 root; a module is at +1, a leaf at +2 */
+    int modules_fd;         /* its directory in cgroup2, borrowed */
     size_t max_modules;     /* at least as many as the policy has */
     const char *btf_path;   /* NULL = /sys/kernel/btf/vmlinux; read only to see that it is there */
     const char *bpffs_path; /* NULL = /sys/fs/bpf */

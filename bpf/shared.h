@@ -109,12 +109,49 @@ struct ring_event {
 
 /* map `conns`: storage of an accepted socket */
 struct conn_entry {
-    u64 module;      /* key in `work` */
-    u64 leaf;        /* the leaf that made the listener, 0 when it was made in the module's cgroup itself */
-    u64 epoch;       /* of the entry in `work` that it was counted in */
-    u64 opened_nsec; /* 0 = ended */
-    u64 reserved[4];
+    u64 module; /* key in `work` */
+    u64 leaf;   /* the leaf that made the listener, 0 when it was made in the module's cgroup itself */
+    u64 epoch;  /* of the entry in `work` that it was counted in */
+    u64 opened_nsec;
+    u64 begun_nsec;   /* its last request */
+    u64 last_tx_nsec; /* the last of that one's answer */
+    u64 settle_nsec;  /* of the module, when that request began */
+    u32 open;         /* CONN_ bits, and those of count.bpf.h; 0 = ended */
+    u32 request;      /* REQUEST_ phase and bits, and those of count.bpf.h */
+    u32 write_seq;    /* what the module had written when the request came */
+    u32 usec;         /* the duration under which the request was completed */
+    u64 reserved[3];
 };
+
+#define CONN_OPEN         1u
+#define CONN_COUNTED      2u  /* in connections */
+#define CONN_SLOT         4u  /* has one of max_in_flight */
+#define CONN_WAITING      8u  /* has none yet: what it sends is held */
+#define CONN_EARLY        16u /* not open yet, but payload has arrived */
+#define CONN_HELD         32u /* its next request is held for want of a place in flight */
+
+#define REQUEST_PHASE     7u
+#define REQUEST_NONE      0u
+#define REQUEST_BUSY      1u
+#define REQUEST_ANSWERING 2u
+#define REQUEST_ANSWERED  3u
+#define REQUEST_ENDED     4u
+#define REQUEST_COMPLETED 8u /* counted so */
+
+/* What bh_truth writes of an open connection. */
+struct truth_record {
+    u64 opened_nsec;
+    u64 begun_nsec; /* TRUTH_BUSY: its request */
+    u64 last_tx_nsec;
+    u32 unread, unsent, unacked; /* bytes */
+    u32 flags;
+    u16 family, local_port, peer_port, padding;
+    u8 local[16], peer[16];
+};
+
+#define TRUTH_BUSY     1u
+#define TRUTH_LONG     2u
+#define TRUTH_ACCEPTED 4u
 
 /* map `stats`: array of one */
 struct kernel_stats {
@@ -153,7 +190,8 @@ struct control_request {
 };
 
 #ifndef __bpf__
-_Static_assert(sizeof(struct conn_entry) == 64, "layout");
+_Static_assert(sizeof(struct conn_entry) == 96, "layout");
+_Static_assert(sizeof(struct truth_record) == 80, "layout");
 _Static_assert(sizeof(struct kernel_stats) == 128, "layout");
 _Static_assert(sizeof(struct control_request) == 160, "layout");
 _Static_assert(sizeof(struct work_counters) == 8 * 8 + 8 * BULKHEAD_HIST_SLOTS, "layout");

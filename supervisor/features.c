@@ -78,7 +78,7 @@ const FeatureRow feature_rows[FEATURE_N] = {
                              "neither who sent a signal nor which syscall was denied is told", NULL, BPF_CAPS},
     [FEATURE_BPF_CONNECTIONS] =
         {"bpf-connections", NEED_BPF, FEATURE_BPF_CONTROL,
-         "programs on tp_btf/inet_sock_set_state, by loading and attaching them",
+         "sockops, cgroup_skb and iterators over sockets, by loading them",
          "no connection is counted and no drain waits for any; ready = tcp takes a process that tries to connect",
          "drains are skipped, readiness is tried", BPF_CAPS},
     [FEATURE_PIDFD] = {"pidfd", NEED_ALWAYS, FEATURE_PIDFD, "pidfd_open, pidfd_send_signal, waitid(P_PIDFD)",

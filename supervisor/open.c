@@ -164,6 +164,7 @@ static int open_kernel(Host *h, const Group *modules, Error *e)
     KernelConfig config = {
         .instance = h->options.instance,
         .modules_id = group_id(modules),
+        .modules_fd = group_dirfd(modules),
         .modules_level = cgroup_tree_level(h->ctx.tree) + 1,
         .max_modules = h->n_modules + h->policy->n_templates * (MODULE_INSTANCES_MAX + 1),
         .btf_path = h->options.btf_path,

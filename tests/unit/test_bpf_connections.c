@@ -1,9 +1,7 @@
 /* Connections of real servers, counted by the real kernel: whatever ends them, in_flight comes back to 0 and
  * started = completed + errors. */
-#include "tests/unit/bpf_live.h"
+#include "tests/unit/bpf_sockets.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/prctl.h>
 
 /* --- a server that does what it is told ------------------------------------------------------------------------------
@@ -29,39 +27,6 @@ typedef struct ServerState {
     int listeners[8], n_listeners;
     int conns[256], n_conns;
 } ServerState;
-
-static int make_listener(int family)
-{
-    struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT};
-    struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), off = 0;
-    if (family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(fd, family == AF_INET6 ? (void *)&a6 : (void *)&a4, family == AF_INET6 ? sizeof a6 : sizeof a4) < 0 ||
-        listen(fd, 256) < 0)
-        return -1;
-    return fd;
-}
-
-static int port_of(int fd)
-{
-    struct sockaddr_in6 a = {0};
-    socklen_t size = sizeof a;
-    return getsockname(fd, (struct sockaddr *)&a, &size) < 0 ? -1 : ntohs(a.sin6_port); /* same place in sockaddr_in */
-}
-
-static int connect_to(int family, int port)
-{
-    struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    a6.sin6_port = a4.sin_port = htons((uint16_t)port);
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(fd, family == AF_INET6 ? (void *)&a6 : (void *)&a4, family == AF_INET6 ? sizeof a6 : sizeof a4) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
 
 static int serve_one(ServerState *s, int op, int arg)
 {
@@ -233,15 +198,7 @@ static int accept_all(void *arg)
 static void test_storm_balances(void **state)
 {
     Live *l = live(state);
-    char procs[700], own[700], out[256];
-    assert_true(own_cgroup(NULL, out, sizeof out));
-    snprintf(procs, sizeof procs, "%s/cgroup.procs", l->leaf);
-    snprintf(own, sizeof own, "%s/cgroup.procs", out);
-    /* The listener belongs to the cgroup of its maker: be in the leaf for a moment. */
-    assert_int_equal(file_write(AT_FDCWD, procs, "0"), 0);
-    int fd = make_listener(AF_INET);
-    assert_int_equal(file_write(AT_FDCWD, own, "0"), 0);
-    assert_true(fd >= 0);
+    int fd = listener_in_leaf(l, AF_INET);
     int port = port_of(fd);
     pid_t server = child_in("", accept_all, &fd);
     close(fd);
