@@ -293,7 +293,7 @@ static int hold_signals(Top *t)
 static ToolStatus begin(Top *t)
 {
     _cleanup_strv_ char **names = NULL;
-    json_t *answer = NULL;
+    _cleanup_json_ json_t *answer = NULL;
     ToolStatus status = client_open(t->args, &t->client);
     if (status == TOOL_DONE && t->args->n_words > 0)
         status = client_expand(&t->client, t->args->words, t->args->n_words, &names);
@@ -307,7 +307,7 @@ static ToolStatus begin(Top *t)
     if (status != TOOL_DONE)
         return status;
     t->connected = true;
-    take_sample(t, answer);
+    take_sample(t, TAKE_PTR(answer));
     return TOOL_DONE;
 }
 

@@ -34,11 +34,16 @@ def modules(d, *names):
     return d
 
 
-def rows(text):
-    """{name: the cells of its row}"""
+def names(text):
+    """Of the rows, in their order."""
     lines = text.split("\n")
-    head = next(i for i, line in enumerate(lines) if line.startswith("NAME"))
-    return {line.split()[0]: line for line in lines[head + 1:-1] if line.strip()}
+    head = next((i for i, line in enumerate(lines) if line.startswith("NAME")), len(lines))
+    return [line.split()[0] for line in lines[head + 1:-1] if line.strip()]
+
+
+def shows(*rows, part=""):
+    """For Screen.see: a picture comes in pieces, so all of it is waited for."""
+    return lambda text: part in text and names(text) == list(rows)
 
 
 def test_a_screen_of_eighty_columns(daemon, top):
@@ -49,24 +54,23 @@ def test_a_screen_of_eighty_columns(daemon, top):
     d.add("busy", {"module.exec": f"{helper('spin')}", "limits.cpu_max": "20%"})
     modules(d, "quiet", "worker").start()
     screen = top(d, "--interval", "200ms")
-    text = screen.see(lambda t: "web" in t and re.search(r"(?m)^busy +running +[1-9]", t))
+    text = screen.see(lambda t: names(t)[:1] == ["busy"] and len(names(t)) == 4 and re.search(r"(?m)^busy +running +[1-9]", t))
     assert f"{d.instance}: healthy, up" in text and "4 of 4 running" in text
     assert all(len(line) <= 80 for line in text.split("\n"))
-    assert list(rows(text))[0] == "busy", "sorted by CPU"
     with socket.create_connection(("127.0.0.1", port)):
         screen.see(lambda t: re.search(r"(?m)^web +running .*/64M [#.]{5} +1 ", t))
     assert re.search(r"\x1b\[[0-9;]*3[0-9]", screen.raw.decode(errors="replace")), "colours on a terminal"
 
     screen.type("n")
-    assert list(rows(screen.see("by name"))) == ["busy", "quiet", "web", "worker"]
+    screen.see(shows("busy", "quiet", "web", "worker", part="by name"))
     screen.type("r")
-    assert list(rows(screen.see("by name reversed"))) == ["worker", "web", "quiet", "busy"]
+    screen.see(shows("worker", "web", "quiet", "busy", part="by name reversed"))
     screen.type("/w")
     screen.see("filter: w_")
     screen.type("\r")
-    assert list(rows(screen.see("only 'w'"))) == ["worker", "web"]
+    screen.see(shows("worker", "web", part="only 'w'"))
     screen.type("?")
-    assert "columns, and the keys that sort by them" in screen.see("any key goes back")
+    screen.see(lambda t: "columns, and the keys that sort by them" in t and "any key goes back" in t)
     screen.type("x")
     screen.see(lambda t: "NAME" in t)
     screen.type("q")
@@ -77,16 +81,17 @@ def test_a_screen_of_eighty_columns(daemon, top):
 
 def test_it_follows_the_size_of_the_terminal(daemon, top):
     d = daemon.make()
-    modules(d, *(f"m{i}" for i in range(12))).start()
+    all_of_them = [f"m{i}" for i in range(12)]
+    modules(d, *all_of_them).start()
     screen = top(d, "--interval", "1h", "--sort", "name")
-    assert len(rows(screen.see("NAME"))) == 12
+    screen.see(shows(*all_of_them))
     screen.resize(40, 12)
-    text = screen.see(lambda t: "NAME" in t and "RST" not in t and "q quit" in t.split("\n")[-1])
-    assert "CPU%" in text and len(rows(text)) == 7 and "m0 " in text
+    text = screen.see(lambda t: shows(*all_of_them[:7], part="q quit")(t) and "RST" not in t)
+    assert "CPU%" in text
     screen.type(b"\x1b[B\x1b[B")  # down, twice
-    screen.see(lambda t: "m2 " in t and "m0 " not in t)
+    screen.see(shows(*all_of_them[2:9]))
     screen.resize(120, 40)
-    assert len(rows(screen.see(lambda t: "RST" in t and "m0 " in t and "m9" in t))) == 12
+    screen.see(shows(*all_of_them, part="RST"))
     screen.type("q")
     assert screen.wait() == 0
     d.stop()
@@ -109,11 +114,10 @@ def test_it_waits_for_a_daemon_that_is_gone(daemon, top):
     screen = top(d, "--interval", "100ms")
     screen.see(lambda t: "m  " in t)
     d.stop()
-    text = screen.see("the daemon is gone; waiting for it")
-    assert "running" not in text
+    screen.see(shows(part="the daemon is gone; waiting for it"))
     again = daemon.make(share=d)
     again.start()
-    screen.see(lambda t: "1 of 1 running" in t and "is gone" not in t)
+    screen.see(shows("m", part="1 of 1 running"))
     screen.type("q")
     assert screen.wait() == 0 and screen.restored()
     again.stop()
