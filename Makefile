@@ -202,7 +202,11 @@ bench: all $(BENCHES) ## compare with the bare floor (root; BENCH_N=10,100,1000)
 cflags:
 	@:$(info $(ALL_CFLAGS))
 
-lint: $(if $(BPF_SRC),$(B)/gen/bulkhead.skel.h) ## format, layers, headers, clang-tidy and cppcheck on what changed
+# What it looks for circles in.
+.PHONY: objects
+objects: $(call obj,$(LIB_SRC) $(TOOL_SRC) supervisor/main.c)
+
+lint: $(if $(BPF_SRC),$(B)/gen/bulkhead.skel.h) ## format, layers, circles, headers, clang-tidy and cppcheck on what changed
 	tools/lint $(B)
 
 format: ## rewrite all C in the house's format

@@ -49,6 +49,7 @@ static inline const char *str_or(const char *s, const char *otherwise)
     return s && *s ? s : otherwise;
 }
 bool str_starts(const char *s, const char *prefix);
+bool str_ends(const char *s, const char *suffix);
 
 /* Decimal, the whole string, no sign, no blanks. -EINVAL or -ERANGE. */
 int parse_u64(const char *s, uint64_t *ret);

@@ -110,6 +110,8 @@ const char *cgroup_tree_root(const CgroupTree *t);
 const char *cgroup_tree_root_path(const CgroupTree *t);
 /* Level of the root below the cgroup2 mount's root (0 = the mount's root): what bpf needs to find ancestors. */
 unsigned cgroup_tree_level(const CgroupTree *t);
+/* The names of the groups directly below `path` ("" = the root), sorted, a strv owned by the caller. */
+int cgroup_tree_children(CgroupTree *t, const char *path, char ***ret_names);
 /* Which limits this host cannot hold: returns NULL when `limits` is fine, else the key's name ("memory_high") and, in
  * *ret_why, a constant sentence with what would be right. Called again with the key cleared it names the next. */
 const char *cgroup_tree_refuses(const CgroupTree *t, const GroupLimits *limits, const char **ret_why);
@@ -178,6 +180,3 @@ int group_signal(Group *g, int sig);
 /* cgroup.kill, or where that is not there SIGKILL to each: everything in and below dies. The group must not be used for
  * launches after this. */
 int group_kill(Group *g);
-
-/* Calls fn for each existing group directory directly below `path` (sorted by name). */
-int group_children(CgroupTree *t, const char *path, char ***ret_names);

@@ -191,7 +191,7 @@ int delegate_take(CgroupTree *t, Error *e)
 static int no_groups_but(CgroupTree *t, const char *leaf, Error *e)
 {
     char **names = NULL;
-    group_children(t, "", &names);
+    cgroup_tree_children(t, "", &names);
     _cleanup_strv_ char **owned = names;
     STRV_FOREACH (name, owned)
         if (!str_equal(*name, leaf))

@@ -5,7 +5,6 @@
  * was made by this very call, in each; a failed call leaves none of its directories behind. */
 #include "cgroups/private.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,19 +33,6 @@ Group *group_close(Group *g)
     free(g->cgroup_path);
     free(g);
     return NULL;
-}
-
-/* Relative, of plain components: nothing that leads out of the tree. "" is the root. */
-static int path_check(const char *path, Error *e)
-{
-    bool bad = strlen(path) > 2048;
-    for (const char *p = path; *p && !bad;) {
-        size_t n = strcspn(p, "/");
-        bad = n == 0 || n > 255 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.') ||
-              (p[n] == '/' && p[n + 1] == '\0');
-        p += n + (p[n] == '/');
-    }
-    return bad ? error_set(e, -EINVAL, "\"%s\" cannot be a group: use a relative path of plain names", path) : 0;
 }
 
 static bool in_by_default(const CgroupTree *t, int h)
@@ -80,7 +66,7 @@ static int parent_prepare(CgroupTree *t, const char *path, Error *e)
 
 static int group_make(CgroupTree *t, const char *path, bool fresh, Group **ret, Error *e)
 {
-    int r = path_check(path, e);
+    int r = tree_path_check(path, e);
     if (r < 0)
         return r;
     if (!*path)
@@ -122,7 +108,7 @@ int group_ensure(CgroupTree *t, const char *path, Group **ret, Error *e)
 
 int group_open(CgroupTree *t, const char *path, Group **ret, Error *e)
 {
-    int r = path_check(path, e);
+    int r = tree_path_check(path, e);
     if (r < 0)
         return r;
     /* A leftover may exist in some hierarchies only: it must be possible to open it to remove it. */
@@ -256,58 +242,5 @@ int group_attach(Group *g, pid_t pid, Error *e)
             return error_errno(e, r, "cannot move process %s into the %s cgroup %s/%s", text, hierarchy_names[h],
                                g->tree->dir[h], group_path(g));
     }
-    return 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int children_in(int root, const char *path, char ***names, size_t *n)
-{
-    int fd = openat(root, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    DIR *d = fdopendir(fd);
-    if (!d) {
-        int r = -errno;
-        fd_close(fd);
-        return r;
-    }
-    for (struct dirent *de; (de = readdir(d));)
-        if (de->d_type == DT_DIR && de->d_name[0] != '.')
-            ARRAY_PUSH(*names, *n) = xstrdup(de->d_name);
-    closedir(d);
-    return 0;
-}
-
-/* Of all hierarchies together: what a dead daemon half removed must be found. */
-int group_children(CgroupTree *t, const char *path, char ***ret_names)
-{
-    int r = path_check(path, NULL);
-    char **names = NULL;
-    size_t n = 0, kept = 0;
-    bool found = false;
-    for (int h = 0; h < CG_N && (r == 0 || r == -ENOENT); h++)
-        if (t->fd[h] >= 0) {
-            r = children_in(t->fd[h], path, &names, &n);
-            found = found || r == 0;
-        }
-    if (n > 0)
-        qsort(names, n, sizeof *names, by_name);
-    for (size_t i = 0; i < n; i++) {
-        if (kept > 0 && str_equal(names[kept - 1], names[i]))
-            free(names[i]);
-        else
-            names[kept++] = names[i];
-    }
-    names = xrealloc(names, kept + 1, sizeof *names);
-    names[kept] = NULL;
-    if (!found || (r < 0 && r != -ENOENT)) {
-        strv_free(names);
-        return r;
-    }
-    *ret_names = names;
     return 0;
 }

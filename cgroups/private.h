@@ -1,8 +1,9 @@
 /* What the files of cgroups/ share, and what their unit tests look into. Nobody outside this room includes it.
  *
- * host.c finds out where hierarchies are and which cgroup is ours (CgroupHost); tree.c makes the instance's root there
- * (CgroupTree); everything else works relative to the root's directory descriptors, so that a start walks short
- * paths and no rename above us can lead us elsewhere. */
+ * host.c finds out where hierarchies are and which cgroup is ours (CgroupHost); root.c makes the instance's root there
+ * (CgroupTree, tree.c); everything else works relative to the root's directory descriptors, so that a start walks short
+ * paths and no rename above us can lead us elsewhere. From bottom to top: host, tree, delegate and features, then root
+ * beside group and what groups have. */
 #pragma once
 
 #include "cgroups/cgroup.h"
@@ -41,7 +42,7 @@ int cgroup_host_discover(CgroupHost **ret, Error *e);
 /* The directory of the cgroup2 path `path`, NULL when the mount does not show it. Owned by the caller. */
 char *cgroup_host_directory(const CgroupHost *h, const char *path);
 
-/* --- tree.c, delegate.c ------------------------------------------------------------------------------------------- */
+/* --- tree.c ------------------------------------------------------------------------------------------------------- */
 
 struct CgroupTree {
     char *name;          /* the root's directory name */
@@ -57,17 +58,20 @@ struct CgroupTree {
     CgroupFeatures features;
 };
 
-/* tree.c's inner constructor: the host is a parameter. */
-int tree_open_host(const CgroupHost *host, const char *root_name, CgroupTree **ret, Error *e);
-int tree_open_host_at(const CgroupHost *host, const char *path, pid_t holder, CgroupTree **ret, Error *e);
-
 /* Which hierarchy carries a controller: its own on v1, CG_UNIFIED, or -1 when the host has none. */
 int tree_carrier(const CgroupTree *t, Hierarchy controller);
 static inline bool tree_has_v1(const CgroupTree *t, Hierarchy h)
 {
     return h != CG_UNIFIED && t->mount[h];
 }
-/* --- features.c --- */
+/* What to do about a failed mkdir or write in cgroupfs, as a clause; never NULL. */
+const char *tree_advice(int code);
+/* Whether `path` can be a group's: relative, of plain components, nothing that leads out of the tree. "" is the root.
+ */
+int tree_path_check(const char *path, Error *e);
+
+/* --- features.c --------------------------------------------------------------------------------------------------- */
+
 /* Whether hierarchy h may be used: its controller is not forbidden. */
 bool feature_allows(Hierarchy h);
 /* -EOPNOTSUPP when no tree may be used. */
@@ -75,8 +79,7 @@ int features_check(Error *e);
 /* Fills in t->features: what the opened root has. The files only where `t` is recorded. */
 void features_probe(CgroupTree *t);
 
-/* What to do about a failed mkdir or write in cgroupfs, as a clause; never NULL. */
-const char *tree_advice(int code);
+/* --- delegate.c --------------------------------------------------------------------------------------------------- */
 
 /* Hands the cgroup2 controllers down to the root, moving this process into "daemon" where the kernel wants that. */
 int delegate_take(CgroupTree *t, Error *e);
@@ -91,6 +94,12 @@ int delegate_return_held(CgroupTree *t, Error *e);
 int delegate_clear(const CgroupTree *t, Error *e);
 /* Makes sure that children of `path` ("" = the root) have our controllers. */
 int delegate_down(const CgroupTree *t, const char *path, Error *e);
+
+/* --- root.c ------------------------------------------------------------------------------------------------------- */
+
+/* The inner constructors: the host is a parameter. */
+int root_open_host(const CgroupHost *host, const char *root_name, CgroupTree **ret, Error *e);
+int root_open_host_at(const CgroupHost *host, const char *path, pid_t holder, CgroupTree **ret, Error *e);
 
 /* --- group.c ------------------------------------------------------------------------------------------------------ */
 

@@ -12,7 +12,7 @@
 
 #include "base/str.h"
 #include "policies/calendar_spec.h"
-#include "policies/values.h"
+#include "policies/kinds.h"
 
 static const char *const weekday_names[] = {"Monday", "Tuesday",  "Wednesday", "Thursday",
                                             "Friday", "Saturday", "Sunday"};

@@ -18,6 +18,10 @@ int calendar_parse(const char *text, Calendar **ret, Error *e);
 /* The first time strictly after `after_usec` at which any of the expressions elapses; -ENOENT: never again (nothing is
  * looked for beyond the year 2199). */
 int calendar_next(const Calendar *c, uint64_t after_usec, uint64_t *ret_usec);
+/* The one moment that an expression of single values stands for: "2026-12-24 18:00 Europe/Berlin", "12:00" of the day
+ * that `now` is in the zone. What comes twice is the first, what clocks jump over the first behind the jump. -EINVAL:
+ * it is none. */
+int calendar_moment(const char *text, uint64_t now, uint64_t *ret_usec);
 /* The normalised text, which parses to the same; owned by the caller. */
 char *calendar_format(const Calendar *c);
 Calendar *calendar_free(Calendar *c);

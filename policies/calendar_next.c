@@ -15,6 +15,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "policies/calendar.h"
 #include "policies/calendar_spec.h"
 
 static bool range_next(const CalendarRange *r, unsigned from, unsigned *ret)

@@ -1,7 +1,7 @@
 /* What a calendar expression is once parsed, for calendar*.c alone; see calendar.h. */
 #pragma once
 
-#include "policies/calendar.h"
+#include "base/util.h"
 
 enum { YEAR_MIN = 1970, YEAR_MAX = 2199, SECOND_USEC = 1000000, MINUTE_USEC = 60 * SECOND_USEC, WEEK_MASK = 127 };
 

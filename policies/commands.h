@@ -1,8 +1,8 @@
-/* Values that say what is run around a module's life: hooks, which are several commands. Used by
- * values.c, which owns how they are reached; see there. */
+/* Values that say what is run around a module's life: hooks, which are several commands. See values.h. */
 #pragma once
 
-#include "policies/values.h"
+#include "policies/keys.h"
+#include "policies/policy.h"
 
 /* "/a b ; -/c d": absolute programs with arguments, parted by a lone ;. '-' before a path: the command may fail. Where
  * the key says so ${MAINPID} becomes COMMAND_MAIN_PID. `value` not empty, *ret untouched on error; 0, or -EINVAL with

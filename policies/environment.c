@@ -1,8 +1,10 @@
-/* Environment files: NAME=value lines, as /etc/default has them. See load.h.
+/* See environment.h; environment_read() is load.h's.
  *
  * The value is taken as it stands, blanks around it dropped; in '…' it is literal, in "…" \" and \\ are known. Nothing
  * is expanded and no shell is asked, so `export` and $(…) are refused or plain text. A name given twice: the last wins,
  * as in every reader of such files. */
+#include "policies/environment.h"
+
 #include <errno.h>
 
 #include "base/str.h"

@@ -2,17 +2,11 @@
  *
  * What a template's files say is kept merged, as text, so that an instance that comes later is built of what was read,
  * not of what the files say by then. Only an environment_file whose name differs from instance to instance (%i) is read
- * when its instance is built. All instances share the first one's seccomp filter: no %i stands in a rule.
- *
- * A policy that is made of another one borrows all but the vector of modules from what was read, which it keeps alive;
- * the modules are counted by references. What was read keeps its own instances, so one that comes back is the same. */
-#include <errno.h>
-#include <fcntl.h>
-
-#include "base/fd.h"
+ * when its instance is built. All instances share the first one's seccomp filter: no %i stands in a rule. grow.c makes
+ * those that come later. */
 #include "base/str.h"
 #include "policies/load.h"
-#include "policies/reader.h"
+#include "policies/values.h"
 
 enum { STEM_MAX = MODULE_NAME_MAX - 5 }; /* leaves room for "@1000" */
 
@@ -60,18 +54,13 @@ void template_done(Template *t)
     free(t->name);
 }
 
-static ModulePolicy *build_instance(Loading *l, const Template *t, unsigned number)
+ModulePolicy *instance_build(Loading *l, const Template *t, unsigned number)
 {
     _cleanup_(freep) char *name = xasprintf("%s@%u", t->name, number);
     l->environment = &t->source->environment;
     ModulePolicy *m = module_build(l, name, t->source->file, t->source->raws, t->source->whole);
     l->environment = NULL;
     return m;
-}
-
-static void push(Policy *p, ModulePolicy *m)
-{
-    ARRAY_PUSH(p->modules, p->n_modules) = m;
 }
 
 void instances_load(Loading *l, Policy *p, const char *name, const char *file, const Raw *raws, bool whole)
@@ -84,7 +73,7 @@ void instances_load(Loading *l, Policy *p, const char *name, const char *file, c
         n = 0;
     }
     if (n == 0) {
-        push(p, module_build(l, name, file, raws, whole));
+        ARRAY_PUSH(p->modules, p->n_modules) = module_build(l, name, file, raws, whole);
         return;
     }
     Template *t = &ARRAY_PUSH(p->templates, p->n_templates);
@@ -92,116 +81,9 @@ void instances_load(Loading *l, Policy *p, const char *name, const char *file, c
     const ModulePolicy *first = NULL;
     for (unsigned k = 1; k <= n; k++) {
         l->like = first;
-        ModulePolicy *m = build_instance(l, t, k);
+        ModulePolicy *m = instance_build(l, t, k);
         first = first ? first : m;
-        push(p, m);
+        ARRAY_PUSH(p->modules, p->n_modules) = m;
     }
     l->like = NULL;
-}
-
-/* --- policies made of others -------------------------------------------------------------------------------------- */
-
-/* What was read from files. Counting references changes nothing that anybody reads of it. */
-static Policy *read_of(const Policy *p)
-{
-    return p->read ? p->read : (Policy *)(uintptr_t)p;
-}
-
-Policy *policy_keep(const Policy *p, const bool *keep)
-{
-    Policy *read = read_of(p), *q = new0(Policy);
-    *q = *read;
-    q->refs = 1;
-    q->read = read;
-    read->refs++;
-    q->modules = NULL;
-    q->n_modules = 0;
-    for (size_t i = 0; i < p->n_modules; i++)
-        if (!keep || keep[i]) {
-            p->modules[i]->refs++;
-            push(q, p->modules[i]);
-        }
-    return q;
-}
-
-/* Pushes what is missing of instances 1 to n. */
-static void add_missing(Loading *l, const Policy *p, const Template *t, unsigned n, Policy *q)
-{
-    for (unsigned k = 1; k <= n; k++) {
-        _cleanup_(freep) char *name = xasprintf("%s@%u", t->name, k);
-        if (policy_find(p, name))
-            continue;
-        ModulePolicy *m = policy_find(q->read, name);
-        if (m)
-            m->refs++;
-        else
-            m = build_instance(l, t, k);
-        m->policy = q->read;
-        push(q, m);
-    }
-}
-
-int policy_grow(const Policy *p, const char *template, unsigned n, Policy **ret, Complaints *complaints)
-{
-    const Template *t = policy_template(p, template);
-    if (!t)
-        return -ENOENT;
-    _cleanup_(policy_freep) Policy *q = policy_keep(p, NULL);
-    _cleanup_complaints_ Complaints ignored = {0};
-    _cleanup_(freep) char *first = xasprintf("%s@1", t->name);
-    size_t before = complaints->n;
-    /* That it cannot be opened is told by what is wanted of it. */
-    _cleanup_fd_ int fd = reader_directory(AT_FDCWD, q->dir, q->dir, &ignored);
-    Loading l = {
-        .dir = q->dir,
-        .dirfd = fd,
-        .files = q->files,
-        .n_files = strv_length(q->files),
-        .complaints = complaints,
-        .like = policy_find(q->read, first),
-    };
-    l.nss = nss_new();
-    add_missing(&l, p, t, n, q);
-    nss_free(l.nss);
-    policy_sort(q);
-    if (complaints->n > before) {
-        complaints_sort(complaints);
-        return -EINVAL;
-    }
-    *ret = TAKE_PTR(q);
-    return 0;
-}
-
-/* --- questions ---------------------------------------------------------------------------------------------------- */
-
-const Template *policy_template(const Policy *p, const char *name)
-{
-    size_t low = 0, high = p->n_templates;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int r = module_name_compare(name, p->templates[middle].name);
-        if (r == 0)
-            return &p->templates[middle];
-        if (r < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
-}
-
-size_t policy_instances(const Policy *p, const char *template, size_t *ret_first)
-{
-    size_t low = 0, high = p->n_modules, n = 0;
-    while (low < high) { /* the first that is not before it: "web" itself would stand before "web@1" */
-        size_t middle = low + (high - low) / 2;
-        if (module_name_compare(p->modules[middle]->name, template) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    while (low + n < p->n_modules && module_is_instance_of(p->modules[low + n]->name, template))
-        n++;
-    *ret_first = low;
-    return n;
 }

@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "policies/policy.h"
-#include "policies/values.h"
 
 const char *const module_type_names[MODULE_TYPE_N] = {"simple", "oneshot"};
 const char *const start_mode_names[START_MODE_N] = {"auto", "manual"};

@@ -2,6 +2,7 @@
 #include "policies/layers.h"
 
 #include "base/str.h"
+#include "policies/policy.h"
 
 const char *const policy_layer_names[LAYER_N] = {"default", "defaults", "include", "file", "drop-in"};
 
@@ -49,4 +50,17 @@ size_t layers_of_key(const Layers *l, const ModuleLayers *module, const Key *k, 
             add_said(l, k, module->files[i].layer, &module->files[i], &said, &n);
     *ret = said;
     return n;
+}
+
+void policy_origin(const ModulePolicy *m, const char *key, const char **ret_file, unsigned *ret_line)
+{
+    *ret_file = m->file;
+    *ret_line = 0;
+    const Key *k = key_find_dotted(key);
+    for (size_t i = 0; k && i < m->n_origins; i++) {
+        if (m->origins[i].key != k - keys)
+            continue;
+        *ret_file = m->policy->files[m->origins[i].file];
+        *ret_line = m->origins[i].line;
+    }
 }

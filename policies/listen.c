@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "base/str.h"
-#include "policies/lists.h"
+#include "policies/quantities.h"
 #include "policies/words.h"
 
 #define HINT "tcp:127.0.0.1:8080, tcp:[::]:80, unix:/run/web/web.sock"
@@ -101,40 +101,4 @@ int listen_parse(const char *value, const ValueContext *x, Listens *ret, Error *
     all.n = 0; /* nothing is left for the cleanup */
     ret->items = TAKE_PTR(all.items);
     return 0;
-}
-
-typedef struct Use {
-    const Listen *listen;
-    const ModulePolicy *module;
-} Use;
-
-static int compare_uses(const void *a, const void *b)
-{
-    const Use *x = a, *y = b;
-    int r = strcmp(x->listen->text, y->listen->text);
-    return r ? r : module_name_compare(x->module->name, y->module->name);
-}
-
-void listen_check(const Loading *l, const Policy *p)
-{
-    Use *uses = NULL;
-    size_t n = 0;
-    for (size_t i = 0; i < p->n_modules; i++)
-        for (size_t k = 0; k < p->modules[i]->listen.n; k++)
-            ARRAY_PUSH(uses, n) = (Use){.listen = &p->modules[i]->listen.items[k], .module = p->modules[i]};
-    if (n > 1)
-        qsort(uses, n, sizeof *uses, compare_uses);
-    for (size_t i = 1; i < n; i++) {
-        const Use *a = &uses[i - 1], *b = &uses[i];
-        size_t stem = module_stem(a->module->name);
-        const char *file;
-        unsigned line;
-        if (strcmp(a->listen->text, b->listen->text) != 0 ||
-            (stem == module_stem(b->module->name) && strncmp(a->module->name, b->module->name, stem) == 0))
-            continue;
-        policy_origin(b->module, "module.listen", &file, &line);
-        complaints_add(l->complaints, file, line, "module.listen", "%s is %.*s's already (another port or path)",
-                       b->listen->text, (int)stem, a->module->name);
-    }
-    free(uses);
 }

@@ -7,6 +7,8 @@
 #include <sys/capability.h>
 
 #include "base/str.h"
+#include "policies/names.h"
+#include "policies/nss.h"
 #include "policies/quantities.h"
 #include "policies/words.h"
 
@@ -55,7 +57,8 @@ int list_environment(const char *value, const ValueContext *x, char ***ret, Erro
     return 0;
 }
 
-bool path_is_inside(const char *path)
+/* "name/sub": relative, no empty, "." or ".." component. */
+static bool path_is_inside(const char *path)
 {
     for (const char *p = path;; p++) {
         size_t n = strcspn(p, "/");
@@ -215,15 +218,6 @@ int list_exit_set(const char *value, ExitSet *ret, Error *e)
     }
     *ret = set;
     return 0;
-}
-
-int value_port(const char *s, Error *e)
-{
-    uint64_t v;
-    if (parse_u64(s, &v) == 0 && v >= 1 && v <= 65535)
-        return (int)v;
-    _cleanup_(freep) char *shown = value_shown(s);
-    return error_set(e, -EINVAL, "'%s' is no port (1 to 65535)", shown);
 }
 
 int list_ports(const char *value, uint16_t **ret, size_t *ret_n, Error *e)

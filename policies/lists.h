@@ -1,7 +1,8 @@
-/* Values that are several things: commands, lists, sets. Used by values.c alone; see there and values.h. */
+/* Values that are several things: commands, lists, sets. See values.h. */
 #pragma once
 
-#include "policies/values.h"
+#include "policies/keys.h"
+#include "policies/policy.h"
 
 /* Each: `value` not empty, output untouched on error, 0 or -EINVAL with *e. */
 int list_command(const Key *k, const char *value, const ValueContext *x, char ***ret, Error *e);
@@ -17,8 +18,3 @@ int list_ports(const char *value, uint16_t **ret, size_t *ret_n, Error *e);
 int list_cpus(const char *value, char **ret, Error *e);
 int list_groups(const char *value, Nss *nss, gid_t **ret, size_t *ret_n, Error *e);
 int list_capabilities(const char *value, uint64_t *ret, Error *e);
-
-/* "name/sub": relative, no empty, "." or ".." component. */
-bool path_is_inside(const char *path);
-/* 1..65535, or -EINVAL with *e. */
-int value_port(const char *s, Error *e);

@@ -1,14 +1,15 @@
 /* What the parts of policy_load() share: the raw values of one module, and how they become a ModulePolicy.
  *
- * policy.c owns directories and the merge; source.c reads one file into raw values, include.c those that others name;
- * module.c owns what a module's merged values mean together; instances.c makes several modules of one file;
- * environment.c reads environment files. Private to policies/. */
+ * From below: raw.c keeps values as written and complains about them; source.c reads one file into them, include.c
+ * those that others name, environment.c environment files; module.c owns what a module's merged values mean together;
+ * instances.c makes several modules of one file; load.c owns directories and the merge; grow.c makes further instances
+ * later. Private to policies/. */
 #pragma once
 
 #include "policies/keys.h"
 #include "policies/layers.h"
+#include "policies/nss.h"
 #include "policies/policy.h"
-#include "policies/values.h"
 
 /* A value as written; value NULL: the key was not. */
 typedef struct Raw {
@@ -104,8 +105,10 @@ ModulePolicy *module_free(ModulePolicy *m);
 void instances_load(Loading *l, Policy *p, const char *name, const char *file, const Raw *raws, bool whole);
 /* The value of module.instances; 0 = not given, or wrong. */
 unsigned instances_wanted(const Loading *l, const Raw *raws);
+/* One more of the template. */
+ModulePolicy *instance_build(Loading *l, const Template *t, unsigned number);
 void template_done(Template *t);
-/* policy.c: puts the modules and templates in order. */
+/* load.c: puts the modules and templates in order. */
 void policy_sort(Policy *p);
 
 /* Looks at the values of [defaults] by themselves, so that they are right even when no module takes them. */
@@ -114,7 +117,3 @@ void module_check_defaults(const Loading *l, const Raw *defaults);
 /* Reads the file that `written` names ("/path", "beside/bulkhead.ini", '-' before it: may be missing). Complaints about
  * the file as a whole go to `raw` of key k. 0 and the variables, or -EINVAL. */
 int environment_read(const Loading *l, const Key *k, const Raw *raw, const char *written, char ***ret);
-/* The lines of such a file in memory: NAME=value, '#' comments, quotes around the value. */
-int environment_parse(const char *text, size_t size, const char *shown, char ***ret, Complaints *complaints);
-/* file's variables, replaced and followed by own's; owned by the caller. */
-char **environment_merge(char *const *file, char *const *own);

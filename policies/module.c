@@ -1,36 +1,12 @@
 /* One module: from merged raw values to a ModulePolicy, and what its values must be together. See load.h. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "policies/environment.h"
 #include "policies/load.h"
-
-/* Is it there already, be it in other words (a path with %n in it)? */
-static bool complained(const Complaints *c, const char *file, unsigned line, const char *key)
-{
-    for (size_t i = 0; i < c->n; i++)
-        if (c->items[i].line == line && str_equal(c->items[i].key, key) && str_equal(c->items[i].file, file))
-            return true;
-    return false;
-}
-
-void loading_complain(const Loading *l, const Key *k, const Raw *raw, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    char *message = NULL;
-    if (vasprintf(&message, fmt, ap) < 0)
-        abort();
-    va_end(ap);
-    bool defaults = raw->layer == LAYER_DEFAULTS, shared = defaults || raw->layer == LAYER_INCLUDE || l->like;
-    _cleanup_(freep) char *dotted = xasprintf("%s%s.%s", defaults ? "defaults." : "", k->section, k->name);
-    const char *file = l->files[raw->file];
-    if (!shared || !complained(l->complaints, file, raw->line, dotted))
-        complaints_add(l->complaints, file, raw->line, dotted, "%s", message);
-    free(message);
-}
+#include "policies/values.h"
 
 static bool in_set(const Key *k, FieldSet set)
 {

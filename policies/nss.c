@@ -1,10 +1,12 @@
-/* Users and groups by name, remembered for one load. See values.h. */
+/* Users and groups by name, remembered for one load. See nss.h. */
+#include "policies/nss.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 
 #include "base/str.h"
-#include "policies/values.h"
+#include "policies/kinds.h"
 
 typedef struct Account {
     char *name;

@@ -1,329 +1,55 @@
-/* See policy.h. The files of a configuration: which there are, in which order they count, and what they say merged.
- *
- * Values are kept as text until all files of a module are read: a later file wins before anything is parsed, so a
- * drop-in can mend what the file below it says. Everything is read through descriptors of the directories, each judged
- * once by owner and mode (reader.h), so that no path is walked twice. */
+/* See policy.h. What is asked of a policy; load.c and grow.c make them. */
 #include "policies/policy.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/str.h"
-#include "policies/listen.h"
-#include "policies/load.h"
-#include "policies/reader.h"
 
-/* --- directories -------------------------------------------------------------------------------------------------- */
-static int compare_names(const void *a, const void *b)
+static int compare_with_name(const void *name, const void *module)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool has_suffix(const char *s, const char *suffix)
-{
-    size_t n = strlen(s), m = strlen(suffix);
-    return n >= m && strcmp(s + n - m, suffix) == 0;
-}
-
-/* Names in the directory with one of the suffixes, sorted by strcmp; ends in NULL. Complains when it cannot be read. */
-static char **list_names(Loading *l, int fd, const char *shown, const char *suffix, const char *other)
-{
-    char **names = NULL;
-    size_t n = 0;
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
-    errno = d ? 0 : errno;
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (has_suffix(e->d_name, suffix) || (other && has_suffix(e->d_name, other)))
-            ARRAY_PUSH(names, n) = xstrdup(e->d_name);
-    if (errno != 0)
-        complaints_add(l->complaints, shown, 0, NULL, "cannot be read: %s", strerror(errno));
-    if (d)
-        closedir(d);
-    else
-        fd_close(copy);
-    if (n > 1)
-        qsort(names, n, sizeof *names, compare_names);
-    ARRAY_PUSH(names, n) = NULL;
-    return names;
-}
-
-static void note_file(ModuleLayers *ml, const Source *s)
-{
-    if (ml)
-        ARRAY_PUSH(ml->files, ml->n_files) = (LayerFile){.layer = s->layer, .file = s->file};
-}
-
-static void read_drop_ins(Loading *l, int modules_fd, const char *file_name, Source *s, ModuleLayers *ml)
-{
-    _cleanup_(freep) char *dir = xasprintf("%s.d", file_name);
-    _cleanup_(freep) char *shown = xasprintf("%s/modules.d/%s", l->dir, dir);
-    _cleanup_fd_ int fd = reader_directory(modules_fd, dir, shown, l->complaints);
-    if (fd < 0) {
-        s->lost = s->lost || fd != -ENOENT;
-        return;
-    }
-    _cleanup_strv_ char **names = list_names(l, fd, shown, ".ini", NULL);
-    s->layer = LAYER_DROP_IN;
-    STRV_FOREACH (name, names) {
-        int r = source_read(l, fd, *name, xasprintf("%s/%s", shown, *name), s);
-        if (r == -ENOENT)
-            complaints_add(l->complaints, l->files[s->file], 0, NULL, "a symbolic link to nowhere");
-        if (r == 0)
-            note_file(ml, s);
-    }
-}
-
-/* What the files of the module in modules.d/`file_name` say, merged into `raws`. True: all of it was understood. */
-static bool read_module(Loading *l, int modules_fd, const char *file_name, const char *shown, const Raw *defaults,
-                        Raw *raws, ModuleLayers *ml)
-{
-    Raw own[KEYS_MAX] = {0};
-    ModuleLayers above = {0}; /* an included file lies below them, but only they tell which it is */
-    Source s = {.module = own, .layer = LAYER_FILE};
-    int r = source_read(l, modules_fd, file_name, xstrdup(shown), &s);
-    if (r == -ENOENT) {
-        complaints_add(l->complaints, shown, 0, NULL, "a symbolic link to nowhere");
-        s.lost = true;
-    }
-    if (r == 0)
-        note_file(ml ? &above : NULL, &s);
-    read_drop_ins(l, modules_fd, file_name, &s, ml ? &above : NULL);
-    raws_put_over(defaults, raws);
-    include_merge(l, own, raws, &s.lost, ml);
-    raws_put_over(own, raws);
-    raws_done(own);
-    for (size_t i = 0; i < above.n_files; i++)
-        ARRAY_PUSH(ml->files, ml->n_files) = above.files[i];
-    free(above.files);
-    return !s.lost;
-}
-
-/* "web@2" for "web@2.ini": somebody wants an instance. */
-static bool complain_of_instance(const Loading *l, const char *name, const char *shown)
-{
-    if (!module_reference_valid(name) || module_instance(name) == 0)
-        return false;
-    int stem = (int)module_stem(name);
-    complaints_add(l->complaints, shown, 0, NULL,
-                   "an instance has no file of its own (write %.*s.ini with instances = %u in [module]; %%i is the "
-                   "number in it)",
-                   stem, name, module_instance(name));
-    return true;
-}
-
-/* The module in modules.d/`file_name`, drop-ins and all. */
-static void load_module(Loading *l, int modules_fd, const char *file_name, const Raw *defaults, Policy *p)
-{
-    _cleanup_(freep) char *name = xstrndup(file_name, strlen(file_name) - strlen(".ini"));
-    _cleanup_(freep) char *shown = xasprintf("%s/modules.d/%s", l->dir, file_name);
-    if (!module_name_valid(name)) {
-        if (!complain_of_instance(l, name, shown))
-            complaints_add(l->complaints, shown, 0, NULL,
-                           "not a module's name (a-z, 0-9, '_' and '-', at most %d of them)", MODULE_NAME_MAX);
-        return;
-    }
-    ModuleLayers *ml = l->layers ? &ARRAY_PUSH(l->layers->modules, l->layers->n_modules) : NULL;
-    if (ml)
-        ml->name = xstrdup(name);
-    Raw raws[KEYS_MAX] = {0};
-    bool whole = read_module(l, modules_fd, file_name, shown, defaults, raws, ml);
-    instances_load(l, p, name, shown, raws, whole);
-    raws_done(raws);
-}
-
-static void load_modules(Loading *l, int modules_fd, const Raw *defaults, Policy *p)
-{
-    _cleanup_(freep) char *shown = xasprintf("%s/modules.d", l->dir);
-    _cleanup_strv_ char **names = list_names(l, modules_fd, shown, ".ini", ".ini.d");
-    STRV_FOREACH (name, names) {
-        if (!has_suffix(*name, ".ini.d")) {
-            load_module(l, modules_fd, *name, defaults, p);
-            continue;
-        }
-        _cleanup_(freep) char *module = xstrndup(*name, strlen(*name) - strlen(".d"));
-        _cleanup_(freep) char *dir = xasprintf("%s/%s", shown, *name);
-        _cleanup_(freep) char *bare = xstrndup(module, strlen(module) - strlen(".ini"));
-        if (!strv_contains(names, module) && !complain_of_instance(l, bare, dir))
-            complaints_add(l->complaints, dir, 0, NULL, "drop-ins of no module (%s is not there)", module);
-    }
-}
-
-static int compare_modules(const void *a, const void *b)
-{
-    return module_name_compare((*(ModulePolicy *const *)a)->name, (*(ModulePolicy *const *)b)->name);
-}
-
-static int compare_templates(const void *a, const void *b)
-{
-    return module_name_compare(((const Template *)a)->name, ((const Template *)b)->name);
-}
-
-void policy_sort(Policy *p)
-{
-    if (p->n_modules > 1)
-        qsort(p->modules, p->n_modules, sizeof(void *), compare_modules);
-    if (p->n_templates > 1 && !p->read)
-        qsort(p->templates, p->n_templates, sizeof *p->templates, compare_templates);
-}
-
-/* bulkhead.ini, which may be missing. False if it is. */
-static bool load_bulkhead_ini(Loading *l, Raw *defaults, Policy *p)
-{
-    Raw supervisor[KEYS_MAX] = {0};
-    bool bad[KEYS_MAX] = {0};
-    Source s = {.supervisor = supervisor, .defaults = defaults, .layer = LAYER_FILE};
-    struct stat st;
-    int r = source_read(l, l->dirfd, "bulkhead.ini", xasprintf("%s/bulkhead.ini", l->dir), &s);
-    if (r == -ENOENT && fstatat(l->dirfd, "bulkhead.ini", &st, AT_SYMLINK_NOFOLLOW) == 0)
-        complaints_add(l->complaints, l->files[s.file], 0, NULL, "a symbolic link to nowhere");
-    else if (r == -ENOENT)
-        source_forget(l);
-
-    ValueContext x = {.nss = l->nss};
-    SupervisorPolicy *v = &p->supervisor;
-    fields_parse(l, FIELDS_SUPERVISOR, supervisor, &x, v, bad);
-    v->read_gid = v->operate_gid = (gid_t)-1;
-    if ((v->read_group && nss_group(l->nss, v->read_group, &v->read_gid, NULL) < 0) ||
-        (v->operate_group && nss_group(l->nss, v->operate_group, &v->operate_gid, NULL) < 0))
-        abort(); /* fields_parse() has seen that they exist */
-    module_check_defaults(l, defaults);
-    raws_done(supervisor);
-    return r != -ENOENT;
-}
-
-static void load_all(Loading *l, Policy *p)
-{
-    Raw defaults[KEYS_MAX] = {0};
-    bool any = load_bulkhead_ini(l, defaults, p);
-    _cleanup_(freep) char *shown = xasprintf("%s/modules.d", l->dir);
-    _cleanup_fd_ int fd = reader_directory(l->dirfd, "modules.d", shown, l->complaints);
-    if (fd >= 0)
-        load_modules(l, fd, defaults, p);
-    else if (fd == -ENOENT && !any)
-        complaints_add(
-            l->complaints, l->dir, 0, NULL,
-            "neither bulkhead.ini nor modules.d is here (mkdir %s/modules.d, or name the directory that holds them)",
-            l->dir);
-    raws_done(defaults);
-    policy_sort(p);
-    for (size_t i = 0; i < p->n_modules; i++)
-        p->modules[i]->policy = p;
-}
-
-static char *without_trailing_slashes(const char *dir)
-{
-    size_t n = strlen(dir);
-    while (n > 1 && dir[n - 1] == '/')
-        n--;
-    return xstrndup(dir, n);
-}
-
-int policy_read_layers(const char *dir, const char *shared_dir, Policy **ret, Layers *ret_layers,
-                       Complaints *complaints)
-{
-    size_t before = complaints->n;
-    Policy *p = new0(Policy);
-    p->refs = 1;
-    p->dir = without_trailing_slashes(dir);
-    _cleanup_fd_ int fd = reader_directory(AT_FDCWD, p->dir, p->dir, complaints);
-    if (fd == -ENOENT)
-        complaints_add(complaints, p->dir, 0, NULL,
-                       "no such directory (make it: mkdir -p %s/modules.d; then bulkhead init)", p->dir);
-    if (fd >= 0) {
-        _cleanup_strv_ char **profiles = NULL;
-        strv_push(&profiles, xasprintf("%s/profiles", p->dir));
-        if (shared_dir)
-            strv_push(&profiles, xasprintf("%s/profiles", shared_dir));
-        Loading l = {.dir = p->dir, .dirfd = fd, .complaints = complaints, .layers = ret_layers};
-        l.nss = nss_new();
-        l.seccomp = seccomp_compiler_new(profiles);
-        load_all(&l, p);
-        include_done(&l);
-        seccomp_compiler_free(l.seccomp);
-        nss_free(l.nss);
-        ARRAY_PUSH(l.files, l.n_files) = NULL;
-        p->files = l.files;
-        listen_check(&l, p);
-    }
-    *ret = p;
-    if (complaints->n == before)
-        return 0;
-    complaints_sort(complaints);
-    return -EINVAL;
-}
-
-int policy_read(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints)
-{
-    return policy_read_layers(dir, shared_dir, ret, NULL, complaints);
-}
-
-int policy_load(const char *dir, const char *shared_dir, Policy **ret, Complaints *complaints)
-{
-    Policy *p = NULL;
-    int r = policy_read(dir, shared_dir, &p, complaints);
-    if (r < 0)
-        policy_free(p);
-    else
-        *ret = p;
-    return r;
-}
-
-Policy *policy_free(Policy *p)
-{
-    if (!p)
-        return NULL;
-    if (p->refs > 1) {
-        p->refs--;
-        return NULL;
-    }
-    for (size_t i = 0; i < p->n_modules; i++)
-        module_free(p->modules[i]);
-    free(p->modules);
-    if (p->read) {
-        policy_free(p->read);
-        free(p);
-        return NULL;
-    }
-    for (size_t i = 0; i < keys_n; i++)
-        if (key_is_supervisor(&keys[i]))
-            value_done(&keys[i], &p->supervisor);
-    for (size_t i = 0; i < p->n_templates; i++)
-        template_done(&p->templates[i]);
-    free(p->templates);
-    strv_free(p->files);
-    free(p->dir);
-    free(p);
-    return NULL;
-}
-
-/* --- questions ---------------------------------------------------------------------------------------------------- */
-void policy_origin(const ModulePolicy *m, const char *key, const char **ret_file, unsigned *ret_line)
-{
-    *ret_file = m->file;
-    *ret_line = 0;
-    const Key *k = key_find_dotted(key);
-    for (size_t i = 0; k && i < m->n_origins; i++) {
-        if (m->origins[i].key != k - keys)
-            continue;
-        *ret_file = m->policy->files[m->origins[i].file];
-        *ret_line = m->origins[i].line;
-    }
+    return module_name_compare(name, (*(ModulePolicy *const *)module)->name);
 }
 
 ModulePolicy *policy_find(const Policy *p, const char *name)
 {
-    const ModulePolicy wanted = {.name = (char *)name};
-    const ModulePolicy *key = &wanted;
     ModulePolicy **found =
-        p->n_modules ? bsearch(&key, p->modules, p->n_modules, sizeof(void *), compare_modules) : NULL;
+        p->n_modules ? bsearch(name, p->modules, p->n_modules, sizeof(void *), compare_with_name) : NULL;
     return found ? *found : NULL;
+}
+
+const Template *policy_template(const Policy *p, const char *name)
+{
+    size_t low = 0, high = p->n_templates;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int r = module_name_compare(name, p->templates[middle].name);
+        if (r == 0)
+            return &p->templates[middle];
+        if (r < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+size_t policy_instances(const Policy *p, const char *template, size_t *ret_first)
+{
+    size_t low = 0, high = p->n_modules, n = 0;
+    while (low < high) { /* the first that is not before it: "web" itself would stand before "web@1" */
+        size_t middle = low + (high - low) / 2;
+        if (module_name_compare(p->modules[middle]->name, template) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    while (low + n < p->n_modules && module_is_instance_of(p->modules[low + n]->name, template))
+        n++;
+    *ret_first = low;
+    return n;
 }
 
 static bool holds_profiles(const char *dir)
@@ -353,7 +79,7 @@ int policy_shared_dir(char **ret)
     path[n] = '\0';
     if (!path_up(path))
         return -ENOENT;
-    bool installed = has_suffix(path, "/bin") || has_suffix(path, "/sbin");
+    bool installed = str_ends(path, "/bin") || str_ends(path, "/sbin");
     for (int i = 0; i < (installed ? 1 : BUILD_DEPTH) && path_up(path); i++) {
         _cleanup_(freep) char *dir = xasprintf("%s/%s", path, installed ? "share/bulkhead" : "policies");
         if (holds_profiles(dir)) {

@@ -4,15 +4,10 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 
 #include "base/clock.h"
 #include "base/str.h"
-
-int value_wrong(const char *s, Error *e, const char *what, const char *hint)
-{
-    _cleanup_(freep) char *shown = value_shown(s);
-    return error_set(e, -EINVAL, "'%s' is no %s (%s)", shown, what, hint);
-}
 
 typedef struct Unit {
     const char *name;
@@ -199,4 +194,39 @@ int value_factor(const char *s, double *field, Error *e)
         return value_wrong(s, e, "factor", "1 to 9999: 2, 1.5");
     *field = v;
     return 0;
+}
+
+int value_port(const char *s, Error *e)
+{
+    uint64_t v;
+    if (parse_u64(s, &v) == 0 && v >= 1 && v <= 65535)
+        return (int)v;
+    _cleanup_(freep) char *shown = value_shown(s);
+    return error_set(e, -EINVAL, "'%s' is no port (1 to 65535)", shown);
+}
+
+static int realtime_signal(const char *s)
+{
+    bool min = str_starts(s, "RTMIN");
+    if (!min && !str_starts(s, "RTMAX"))
+        return -EINVAL;
+    uint64_t offset = 0;
+    if (s[5] && (s[5] != (min ? '+' : '-') || parse_u64(s + 6, &offset) < 0))
+        return -EINVAL;
+    if (offset > (uint64_t)(SIGRTMAX - SIGRTMIN))
+        return -EINVAL;
+    return min ? SIGRTMIN + (int)offset : SIGRTMAX - (int)offset;
+}
+
+int value_signal(const char *s, Error *e)
+{
+    uint64_t number;
+    if (parse_u64(s, &number) == 0 && number >= 1 && number <= 64)
+        return (int)number;
+    const char *name = s + (str_starts(s, "SIG") ? 3 : 0);
+    for (int i = 1; i < SIGRTMIN; i++)
+        if (str_equal(sigabbrev_np(i), name))
+            return i;
+    int r = realtime_signal(name);
+    return r > 0 ? r : value_wrong(s, e, "signal", value_kind_hint(VALUE_SIGNAL));
 }

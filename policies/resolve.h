@@ -2,7 +2,7 @@
  * --expanded`. Pure. */
 #pragma once
 
-#include "policies/values.h"
+#include "policies/keys.h"
 
 /* The value of key k with %n, %i and ${NAME} replaced by what they stand for in x, quoted and escaped so that it means
  * the same when it is read again. What cannot be replaced so stays as it is written: a variable that is not set,

@@ -5,29 +5,6 @@
 #include "policies/load.h"
 #include "policies/reader.h"
 
-static void raw_done(Raw *raw)
-{
-    free(raw->value);
-    *raw = (Raw){0};
-}
-
-void raws_done(Raw *raws)
-{
-    for (size_t i = 0; i < keys_n; i++)
-        raw_done(&raws[i]);
-}
-
-void raws_put_over(const Raw *from, Raw *to)
-{
-    for (size_t i = 0; i < keys_n; i++) {
-        if (!from[i].value)
-            continue;
-        raw_done(&to[i]);
-        to[i] = from[i];
-        to[i].value = xstrdup(from[i].value);
-    }
-}
-
 static void enter_section(Source *s, const char *section, unsigned line)
 {
     Complaints *c = s->l->complaints;
@@ -78,7 +55,7 @@ static void on_line(void *user, const char *section, const char *name, const cha
         return;
     }
     Raw *raw = &(s->module ? s->module : defaults ? s->defaults : s->supervisor)[k - keys];
-    raw_done(raw);
+    free(raw->value);
     *raw = (Raw){.value = xstrdup(value), .layer = defaults ? LAYER_DEFAULTS : s->layer, .file = s->file, .line = line};
     note(s, k, raw);
 }

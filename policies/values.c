@@ -2,91 +2,20 @@
  * that no kind is forgotten (-Wswitch-enum), there and in value_done(). */
 #include "policies/values.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
-#include <stdio.h>
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/str.h"
 #include "policies/commands.h"
 #include "policies/listen.h"
 #include "policies/lists.h"
+#include "policies/names.h"
+#include "policies/nss.h"
+#include "policies/policy.h"
 #include "policies/quantities.h"
 #include "policies/track.h"
 #include "policies/words.h"
-
-static const struct {
-    const char *name, *hint;
-    Expansion expansion;
-} kinds[VALUE_KIND_N] = {
-    [VALUE_TEXT] = {"text", "any text"},
-    [VALUE_LABEL] = {"text", "any text", EXPAND_LABEL},
-    [VALUE_YES_NO] = {"yes or no", "yes, no"},
-    [VALUE_TIME] = {"time", "10s, 500ms, 5m, 1h, 2d, infinity"},
-    [VALUE_SIZE] = {"size", "64M, 512K, 1G, infinity"},
-    [VALUE_CPU] = {"CPU share", "150%, infinity; 100% is one CPU"},
-    [VALUE_PERCENT] = {"percentage", "20%"},
-    [VALUE_COUNT] = {"number", "100"},
-    [VALUE_INTEGER] = {"signed number", "5, -5"},
-    [VALUE_FACTOR] = {"factor", "2, 1.5"},
-    [VALUE_CHOICE] = {"choice", "one word"},
-    [VALUE_CHOICE_TEXT] = {"choice", "one word"},
-    [VALUE_COMMAND] = {"command", "/usr/bin/program 'an argument'", EXPAND_BLANKS},
-    [VALUE_COMMANDS] = {"list of commands", "/usr/bin/program 'an argument' ; -/usr/bin/another", EXPAND_BLANKS},
-    [VALUE_CONDITIONS] = {"list of paths, or !path", "/etc/web/on, !/etc/web/off", EXPAND_COMMAS},
-    [VALUE_PATH] = {"path", "/srv/web", EXPAND_TEXT},
-    [VALUE_ENVIRONMENT] = {"list of NAME=value", "LANG=C, \"GREETING=hello, world\"", EXPAND_COMMAS},
-    [VALUE_ENV_FILE] = {"list of paths", "/etc/default/web, -/etc/default/local", EXPAND_COMMAS},
-    [VALUE_INCLUDES] = {"list of files", "common.ini, -common/web.ini"},
-    [VALUE_DIRECTORIES] = {"list of relative names", "web, web/cache", EXPAND_COMMAS},
-    [VALUE_MODULES] = {"list of modules", "db, cache"},
-    [VALUE_NAME] = {"name", "web, web-2"},
-    [VALUE_RULES] = {"list of syscall rules", "mount, socket(AF_INET)"},
-    [VALUE_PROFILE] = {"profile name", "network-server"},
-    [VALUE_CALENDAR] = {"calendar", "daily, Mon..Fri 8:00, *-*-1 02:30 Europe/Berlin"},
-    [VALUE_UMASK] = {"octal mode", "0022"},
-    [VALUE_SIGNAL] = {"signal", "TERM, SIGQUIT, 15, RTMIN+3"},
-    [VALUE_EXIT_SET] = {"list of exit statuses and signals", "3, 64-70, SIGTERM"},
-    [VALUE_READY] = {"readiness", "none, exec, notify, fd:3, tcp:80, unix:/run/web.sock", EXPAND_TEXT},
-    [VALUE_LISTEN] = {"list of listeners", "tcp:127.0.0.1:8080, tcp:[::]:80, unix:/run/web.sock", EXPAND_COMMAS},
-    [VALUE_TRACK] = {"list of sources of work", "connections, calls:redis-server:call", EXPAND_COMMAS},
-    [VALUE_PORTS] = {"list of ports", "80, 443"},
-    [VALUE_CPUS] = {"list of CPUs", "0-3, 5"},
-    [VALUE_USER] = {"user", "www-data, 33"},
-    [VALUE_GROUP] = {"group", "www-data, 33"},
-    [VALUE_GROUPS] = {"list of groups", "ssl-cert, adm"},
-    [VALUE_CAPABILITIES] = {"list of capabilities", "net_bind_service, chown; none"},
-    [VALUE_RLIMIT_COUNT] = {"number, or soft:hard", "1024, 1024:4096, infinity"},
-    [VALUE_RLIMIT_SIZE] = {"size, or soft:hard", "64M, 8M:64M, infinity"},
-    [VALUE_RLIMIT_SEC] = {"time in whole seconds, or soft:hard", "10s, 1m:2m, infinity"},
-    [VALUE_RLIMIT_USEC] = {"time, or soft:hard", "200ms, 100ms:200ms, infinity"},
-};
-
-const char *value_kind_name(ValueKind kind)
-{
-    return kinds[kind].name;
-}
-
-const char *value_kind_hint(ValueKind kind)
-{
-    return kinds[kind].hint;
-}
-
-Expansion value_expansion(ValueKind kind)
-{
-    return kinds[kind].expansion;
-}
-
-char *value_shown(const char *value)
-{
-    enum { SHOWN_MAX = 64 };
-    size_t n = strlen(value);
-    _cleanup_(freep) char *s = str_escape(value, n, SHOWN_MAX);
-    return n > SHOWN_MAX ? xasprintf("%s...", s) : TAKE_PTR(s);
-}
 
 /* VALUE_TIME, VALUE_SIZE, VALUE_CPU, VALUE_COUNT. */
 static int parse_bounded(const Key *k, const char *s, uint64_t *field, Error *e)
@@ -177,7 +106,7 @@ static int parse_calendar(const char *s, Calendar **field, Error *e)
         return r;
     if (calendar_next(c, 0, &first) < 0) {
         _cleanup_(freep) char *shown = value_shown(s);
-        return error_set(e, -EINVAL, "'%s' never comes (%s)", shown, kinds[VALUE_CALENDAR].hint);
+        return error_set(e, -EINVAL, "'%s' never comes (%s)", shown, value_kind_hint(VALUE_CALENDAR));
     }
     *field = TAKE_PTR(c);
     return 0;
@@ -190,32 +119,6 @@ static int parse_umask(const char *s, mode_t *field, Error *e)
         return value_wrong(s, e, "octal mode", "0022, 077");
     *field = (mode_t)strtoul(s, NULL, 8);
     return 0;
-}
-
-static int realtime_signal(const char *s)
-{
-    bool min = str_starts(s, "RTMIN");
-    if (!min && !str_starts(s, "RTMAX"))
-        return -EINVAL;
-    uint64_t offset = 0;
-    if (s[5] && (s[5] != (min ? '+' : '-') || parse_u64(s + 6, &offset) < 0))
-        return -EINVAL;
-    if (offset > (uint64_t)(SIGRTMAX - SIGRTMIN))
-        return -EINVAL;
-    return min ? SIGRTMIN + (int)offset : SIGRTMAX - (int)offset;
-}
-
-int value_signal(const char *s, Error *e)
-{
-    uint64_t number;
-    if (parse_u64(s, &number) == 0 && number >= 1 && number <= 64)
-        return (int)number;
-    const char *name = s + (str_starts(s, "SIG") ? 3 : 0);
-    for (int i = 1; i < SIGRTMIN; i++)
-        if (str_equal(sigabbrev_np(i), name))
-            return i;
-    int r = realtime_signal(name);
-    return r > 0 ? r : value_wrong(s, e, "signal", kinds[VALUE_SIGNAL].hint);
 }
 
 static int parse_signal(const char *s, int *field, Error *e)
@@ -275,7 +178,7 @@ static int parse_rlimit_part(const Key *k, const char *s, uint64_t *ret, Error *
     if (r < 0 || k->kind == VALUE_RLIMIT_USEC || *ret == USEC_INFINITY)
         return r;
     if (*ret % USEC_PER_SEC != 0)
-        return value_wrong(s, e, "whole number of seconds", kinds[VALUE_RLIMIT_SEC].hint);
+        return value_wrong(s, e, "whole number of seconds", value_kind_hint(VALUE_RLIMIT_SEC));
     *ret /= USEC_PER_SEC;
     return 0;
 }

@@ -9,10 +9,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "supervisor/open.h"
 #include "supervisor/plan/bounds.h"
 #include "supervisor/probe.h"
 #include "supervisor/run/box.h"
+#include "supervisor/shutdown.h"
+#include "supervisor/stop/leftovers.h"
+#include "supervisor/stop/teardown.h"
 
 #define PUT_AWAY_USEC (5 * USEC_PER_SEC)
 #define SYSTEMDS_USEC USEC_PER_SEC /* of these */
@@ -36,13 +38,62 @@ static void wait_put_away(const char *directory)
     }
 }
 
+/* Removes and closes a tree all of whose generations are gone. */
+static void remove_groups(CgroupTree *t)
+{
+    if (!t)
+        return;
+    Group *modules = NULL;
+    Error e = {0};
+    if (group_open(t, "modules", &modules, NULL) == 0) {
+        leftovers_sweep(t);
+        (void)group_remove(modules, &e);
+        group_close(modules);
+    }
+    if (e.code || cgroup_tree_remove(t, &e) < 0)
+        log_warning("event=cleanup-failed reason=\"%s\"", error_message(&e));
+    cgroup_tree_close(t);
+}
+
 static void remove_tree(CgroupTree *t)
 {
     bool wait = t && cgroup_tree_held(t) && cgroup_holder(cgroup_tree_root_path(t)) != getpid();
     _cleanup_(freep) char *directory = wait ? xstrdup(cgroup_tree_root(t)) : NULL;
-    host_remove_tree(t);
+    remove_groups(t);
     if (directory)
         wait_put_away(directory);
+}
+
+/* --- leftovers --- */
+
+static void on_leftover_over(Generation *g)
+{
+    Module *m = g->module;
+    Host *h = m->ctx->host;
+    const TeardownResult *r = m->last_teardown;
+    h->leftovers_over++;
+    if (!r->failed)
+        log_info("module=%s generation=%llu event=leftover-taken-down", module_name(m), (unsigned long long)g->number);
+    for (size_t i = 0; i < PHASE_N; i++)
+        if (r->failed & (1u << i))
+            log_warning("module=%s generation=%llu event=leftover-taken-down phase=%s status=%s error=\"%s\"",
+                        module_name(m), (unsigned long long)g->number, phase_names[i],
+                        phase_status_names[r->phase[i].status], str_or(r->phase[i].error, "-"));
+}
+
+int ground_take_down_leftovers(Host *h, CgroupTree *tree, Error *e)
+{
+    int r = leftovers_find(&h->ctx, tree, h->policy, &h->leftovers, &h->n_leftovers, e);
+    if (r < 0)
+        return r;
+    for (size_t i = h->leftovers_over; i < h->n_leftovers; i++)
+        leftover_take_down(h->leftovers[i], on_leftover_over);
+    /* Every teardown ends within its own bounds, so this does. */
+    while (h->leftovers_over < h->n_leftovers)
+        if ((r = sd_event_run(h->ctx.event, UINT64_MAX)) < 0)
+            return error_errno(e, r, "the event loop failed");
+    leftovers_sweep(tree);
+    return 0;
 }
 
 /* Where a dead daemon was started in other cgroups than we are, its generations are in a tree of its own: they go
@@ -63,7 +114,7 @@ static int clear_old_tree(Host *h, Error *e)
         cgroup_tree_close(old);
         return 0;
     }
-    r = host_take_down_leftovers(h, old, e);
+    r = ground_take_down_leftovers(h, old, e);
     remove_tree(old);
     return r;
 }
@@ -106,7 +157,7 @@ static int on_holder_end(sd_event_source *s, int fd, uint32_t events, void *user
     if (r == 0)
         log_warning("event=holder-killed: %s is kept by another process now", h->scope->unit);
     else
-        host_shutdown(h, error_message(&e));
+        shutdown_begin(h, error_message(&e));
     return 0;
 }
 
@@ -170,7 +221,7 @@ int ground_clear(Host *h, Error *e)
         *e = (Error){0};
         return 0;
     }
-    return r < 0 || (r = open_tree(h, e)) < 0 ? r : host_take_down_leftovers(h, h->ctx.tree, e);
+    return r < 0 || (r = open_tree(h, e)) < 0 ? r : ground_take_down_leftovers(h, h->ctx.tree, e);
 }
 
 void ground_close(Host *h, bool clean)

@@ -13,6 +13,8 @@
 /* Takes down what a dead daemon left in another place, then opens the tree as h->ctx.tree and records where it is. NULL
  * stays there when the host has none and the configuration does without. The instance must be open. */
 int ground_open(Host *h, Error *e);
+/* Finds what a dead daemon left in the tree and runs the loop until all of it is taken down. */
+int ground_take_down_leftovers(Host *h, CgroupTree *tree, Error *e);
 /* Takes down what a dead daemon left wherever its tree stood, removes that and makes none. */
 int ground_clear(Host *h, Error *e);
 /* Gives it back: removed if `clean`, and a scope is waited for until systemd has put it away; else left as it is. */

@@ -1,10 +1,9 @@
-/* The one context: a daemon of one instance, from its options to its exit status.
+/* The one context, and what every file of this room may do with it: write down a problem, tell of an event, wake the
+ * pump.
  *
- *   host_new → host_launch → host_run (the loop) → host_free
- *
- * The host owns everything: policy, graph, the kernel's parts, modules, the face. Lower rooms tell it what happens
- * through RunHooks and ControlOps; it alone logs. A *problem* is written once, the first wins: it is what the daemon
- * exits with. */
+ * The host owns everything: policy, graph, the kernel's parts, modules, the face. It is made, run and freed by
+ * daemon.h, opened by open.h. Lower rooms tell it what happens through RunHooks and ControlOps; it alone logs. A
+ * *problem* is written once, the first wins: it is what the daemon exits with. */
 #pragma once
 
 #include "supervisor/control/control.h"
@@ -70,7 +69,8 @@ typedef struct Host {
     ControlReply **shutdown_replies; /* who waits for the end of all */
     size_t n_shutdown_replies;
 
-    sd_event_source *pump, *ring, *sigterm, *sigint, *sighup, *startup_timer, *delay_timer, *orphans;
+    sd_event_source *pump; /* deferred, off until somebody wakes it */
+    sd_event_source *ring, *sigterm, *sigint, *sighup, *startup_timer, *delay_timer, *orphans;
     bool pumping;
     bool starting;      /* start-up is not over */
     bool shutting_down; /* all goes down, in order */
@@ -79,21 +79,9 @@ typedef struct Host {
     Error problem;    /* the first; code 0 = none */
 } Host;
 
-/* Reads and checks the configuration, takes the instance, opens the kernel's parts. On failure everything is undone,
- * the reason is on stderr in one line (all complaints of a bad configuration), and *ret_exit says how to exit. */
-Host *host_new(const HostOptions *options, int *ret_exit);
-/* Runs until all is down again; returns the exit status. */
-int host_run(Host *h);
-Host *host_free(Host *h);
-
 /* Writes the problem down if it is the first. */
 void host_problem(Host *h, const char *fmt, ...) _printf_(2, 3);
-/* Begins the orderly shutdown; a second call hurries it. */
-void host_shutdown(Host *h, const char *why);
-/* The same, answering *reply (may be NULL) when all is down; asked for twice it does not hurry. */
-void host_shutdown_reply(Host *h, ControlReply *reply);
-
-/* Start-up is over: every module that should run does, or has failed once. Called by the pump. */
-void host_started(Host *h);
-/* Ends the loop when it is shutting down and nothing is left. Called by the pump. */
-void host_check_over(Host *h);
+/* Something worth telling, for the journal of events and for clients; as RunHooks.event, `host` is the Host. */
+void host_event(void *host, const Module *m, uint64_t generation, const char *name, const char *phase, json_t *detail);
+/* Something changed: the pump (pump.h) is to run before the loop sleeps again. */
+void host_wake(Host *h);

@@ -1,15 +1,9 @@
 /* See jobs.h. Nothing is started or stopped here: wishes are noted, and the pump is woken. */
 #include "supervisor/jobs.h"
 
-#include <errno.h>
-
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/str.h"
 #include "supervisor/plan/timer.h"
-#include "supervisor/pump.h"
-#include "supervisor/run/reload.h"
-#include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
 #include "supervisor/waiters.h"
 
@@ -47,7 +41,7 @@ void jobs_run(Host *h, size_t i)
             want_up(h, k, k != i);
     if (h->stopping[i])
         h->modules[i]->want_restart = true;
-    pump_wake(h);
+    host_wake(h);
 }
 
 void jobs_start(Host *h, size_t i, ControlReply *reply)
@@ -66,7 +60,6 @@ void jobs_start(Host *h, size_t i, ControlReply *reply)
 
 void jobs_start_all(Host *h)
 {
-    h->starting = true;
     _cleanup_(freep) bool *set = new0_array(bool, h->n_modules);
     for (size_t i = 0; i < h->n_modules; i++)
         if (module_starts(h->policy->modules[i]))
@@ -74,7 +67,7 @@ void jobs_start_all(Host *h)
     for (size_t i = 0; i < h->n_modules; i++)
         if (set[i])
             want_up(h, i, false);
-    pump_wake(h);
+    host_wake(h);
 }
 
 static bool is_up(const Host *h, size_t i)
@@ -175,7 +168,7 @@ void jobs_stop(Host *h, size_t i, bool cascade, ControlReply *reply)
     } else {
         waiters_add(h, h->modules[i], WAIT_DOWN, reply);
     }
-    pump_wake(h);
+    host_wake(h);
 }
 
 static void want_again(Host *h, size_t k)
@@ -211,7 +204,7 @@ void jobs_restart(Host *h, size_t i, bool cascade, ControlReply *reply)
     }
     timers_arm(h, h->modules[i], true);
     waiters_add(h, h->modules[i], WAIT_RESTART, reply);
-    pump_wake(h);
+    host_wake(h);
 }
 
 void jobs_restart_parts(Host *h, size_t i)
@@ -227,56 +220,9 @@ void jobs_restart_parts(Host *h, size_t i)
     }
 }
 
-static void on_reloaded(Generation *g, const Error *e)
-{
-    Module *m = g->module;
-    Host *h = m->ctx->host;
-    _cleanup_(freep) char *why = e ? xasprintf("%s: reload failed: %s", module_name(m), error_message(e)) : NULL;
-    if (why)
-        log_warning("module=%s event=reload-failed reason=\"%s\"", module_name(m), error_message(e));
-    else
-        log_info("module=%s event=reloaded", module_name(m));
-    waiters_answer(h, m, WAIT_RELOAD, why);
-}
-
-static void refuse_reload(const Module *m, const char *why, ControlReply *reply)
-{
-    _cleanup_(freep) char *text = xasprintf("%s %s", module_name(m), why);
-    control_reply_fail(reply, CONTROL_ERROR_REFUSED, text);
-}
-
-void jobs_reload(Host *h, size_t i, bool block, ControlReply *reply)
-{
-    Module *m = h->modules[i];
-    Generation *g = m->generation;
-    Error e = {0};
-    if (h->stopping[i] && g && g->lifecycle.state == LIFECYCLE_RUNNING) {
-        refuse_reload(m, "cannot be reloaded: it is to be stopped", reply);
-        return;
-    }
-    if (!g) {
-        _cleanup_(freep) char *why =
-            xasprintf("cannot be reloaded: it does not run (bulkhead start %s)", module_name(m));
-        refuse_reload(m, why, reply);
-        return;
-    }
-    waiters_add(h, m, WAIT_RELOAD, block ? reply : NULL);
-    int r = reload_start(g, on_reloaded, &e);
-    if (r < 0) {
-        /* Who waits for the one that is under way goes on waiting. */
-        waiters_forget(h, block ? reply : NULL);
-        refuse_reload(m, error_message(&e), reply);
-    } else if (!block) {
-        control_reply_done(reply);
-    }
-}
-
 void jobs_stop_all(Host *h)
 {
     for (size_t i = 0; i < h->n_modules; i++)
         want_down(h, i);
-    for (size_t i = 0; h->hurried && i < h->n_modules; i++)
-        if (h->modules[i]->generation)
-            teardown_hurry(h->modules[i]->generation);
-    pump_wake(h);
+    host_wake(h);
 }

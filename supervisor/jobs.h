@@ -17,7 +17,5 @@ void jobs_restart(Host *h, size_t i, bool cascade, ControlReply *reply);
 void jobs_leave(Host *h, size_t i);
 /* Module i is to start anew by recovery: what is part of it and runs is restarted too. */
 void jobs_restart_parts(Host *h, size_t i);
-/* Reloads `i`; *reply is answered when that is over, or with !block when it has begun. */
-void jobs_reload(Host *h, size_t i, bool block, ControlReply *reply);
 /* Everything down, in reverse order. */
 void jobs_stop_all(Host *h);

@@ -7,12 +7,13 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "supervisor/daemon.h"
 #include "supervisor/holder.h"
-#include "supervisor/host.h"
 #include "supervisor/options.h"
 #include "supervisor/probe.h"
 #include "supervisor/purge.h"
 #include "supervisor/run/spawn.h"
+#include "supervisor/survey.h"
 
 /* Signals that a careless parent ignores would be ignored by every module. By the raw call, because the C library hides
  * two of them; a struct of zeros is SIG_DFL on every architecture. */
@@ -52,7 +53,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (o.features)
-        return probe_print_all(&features, o.host.btf_path, o.host.bpffs_path);
+        return survey_print(&features, o.host.btf_path, o.host.bpffs_path);
     hold_signals();
     probe_calls(&features);
     probe_tell_rooms(&features);
@@ -67,10 +68,10 @@ int main(int argc, char **argv)
     if (o.purge)
         return purge(&o.host, o.after_stop, o.journal);
     int code;
-    Host *h = host_new(&o.host, &code);
+    Host *h = daemon_new(&o.host, &code);
     if (!h)
         return code;
-    code = host_run(h);
-    host_free(h);
+    code = daemon_run(h);
+    daemon_free(h);
     return code;
 }

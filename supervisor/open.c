@@ -1,8 +1,9 @@
-/* See open.h. A list of steps, each of which leaves the host in a state that host_free() can undo. */
+/* See open.h. A list of steps, each of which leaves the host in a state that daemon_free() can undo. */
 #include "supervisor/open.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,11 +15,14 @@
 #include "supervisor/plan/bounds.h"
 #include "supervisor/plan/budget.h"
 #include "supervisor/probe.h"
+#include "supervisor/pump.h"
 #include "supervisor/report.h"
+#include "supervisor/ring.h"
 #include "supervisor/roster.h"
 #include "supervisor/run/box.h"
 #include "supervisor/run/start.h"
 #include "supervisor/run/view.h"
+#include "supervisor/shutdown.h"
 #include "supervisor/timers.h"
 
 static int complain(const Complaints *c)
@@ -105,6 +109,47 @@ static int fail(const Error *e)
     return EXIT_FAILED;
 }
 
+/* --- the loop --- */
+
+static int on_stop_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+    (void)s;
+    shutdown_begin(userdata, si->ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+    return 0;
+}
+
+static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+    (void)s, (void)si, (void)userdata;
+    log_warning("event=ignored signal=SIGHUP: this version reads its configuration at start only");
+    return 0;
+}
+
+int open_loop(Host *h, Error *e)
+{
+    sigset_t mask;
+    sigemptyset(&mask);
+    static const int signals[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < ELEMENTS(signals); i++)
+        sigaddset(&mask, signals[i]);
+    sigprocmask(SIG_BLOCK, &mask, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    int r = sd_event_new(&h->ctx.event);
+    if (r >= 0)
+        r = sd_event_add_signal(h->ctx.event, &h->sigterm, SIGTERM, on_stop_signal, h);
+    if (r >= 0)
+        r = sd_event_add_signal(h->ctx.event, &h->sigint, SIGINT, on_stop_signal, h);
+    if (r >= 0)
+        r = sd_event_add_signal(h->ctx.event, &h->sighup, SIGHUP, on_hangup, h);
+    if (r >= 0)
+        r = pump_open(h);
+    if (r < 0)
+        return error_errno(e, r, "cannot make the event loop");
+    return service_open(&h->service, h->ctx.event, e);
+}
+
+/* --- what modules are born into, the kernel's parts --- */
+
 static void raise_nofile(Host *h)
 {
     struct rlimit l;
@@ -178,7 +223,7 @@ static int open_in_tree(Host *h, Error *e)
     Group *modules = NULL;
     int r = group_ensure(h->ctx.tree, "modules", &modules, e);
     if (r == 0)
-        r = host_take_down_leftovers(h, h->ctx.tree, e);
+        r = ground_take_down_leftovers(h, h->ctx.tree, e);
     if (r == 0)
         r = open_kernel(h, modules, e);
     group_close(modules);
@@ -247,7 +292,7 @@ int open_host(Host *h)
     if (code)
         return code;
     roster_open(h);
-    if (host_open_loop(h, &e) < 0 || instance_open(h->options.instance, &h->instance, &e) < 0)
+    if (open_loop(h, &e) < 0 || instance_open(h->options.instance, &h->instance, &e) < 0)
         return fail(&e);
     /* The teardown of what a dead daemon left comes first, and may take as long as a shutdown. */
     service_busy(&h->service,
@@ -264,7 +309,7 @@ int open_host(Host *h)
     code = check_limits(h);
     if (code)
         return code;
-    if (open_kernel_parts(h, &e) < 0 || host_watch_kernel(h, &e) < 0 || timers_open(h, &e) < 0 || open_face(h, &e) < 0)
+    if (open_kernel_parts(h, &e) < 0 || ring_watch(h, &e) < 0 || timers_open(h, &e) < 0 || open_face(h, &e) < 0)
         return fail(&e);
     features_log(&h->features);
     return 0;

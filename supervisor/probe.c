@@ -7,7 +7,6 @@
 #include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/capability.h>
 #include <sys/syscall.h>
@@ -16,7 +15,6 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "supervisor/ground.h"
 #include "supervisor/run/view.h"
 
 /* --- system calls --- */
@@ -216,46 +214,13 @@ unsigned probe_kernel_without(const Features *f)
     return without;
 }
 
-/* --- all of it --- */
+/* --- the view --- */
 
-static void probe_view(Features *f)
+void probe_view(Features *f)
 {
     int view = -EBADF, root = -EBADF;
     Error e = {0};
     note_result(f, FEATURE_MOUNT_VIEW, view_open(NULL, &view, &root, &e), &e);
     fd_close(view);
     fd_close(root);
-}
-
-static void probe_as_root(Features *f, const char *btf_path, const char *bpffs_path)
-{
-    char instance[48];
-    snprintf(instance, sizeof instance, "features-%d", (int)getpid());
-    /* What is made is taken away again, also when somebody presses ^C. */
-    sigset_t signals, before;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGHUP);
-    sigprocmask(SIG_BLOCK, &signals, &before);
-    ground_survey(instance, f);
-    probe_kernel(f, btf_path, bpffs_path, instance);
-    probe_view(f);
-    (void)rmdir("/run/bulkhead"); /* only where no instance is */
-    sigprocmask(SIG_SETMASK, &before, NULL);
-}
-
-int probe_print_all(Features *f, const char *btf_path, const char *bpffs_path)
-{
-    probe_calls(f);
-    probe_tell_rooms(f);
-    if (geteuid() == 0)
-        probe_as_root(f, btf_path, bpffs_path);
-    else
-        features_mark_unknown(f, "only root can try it");
-    json_t *table = features_json(f);
-    json_dumpf(table, stdout, JSON_INDENT(1));
-    putchar('\n');
-    json_decref(table);
-    return features_suffice(f) ? 0 : 1;
 }

@@ -17,8 +17,5 @@ void probe_kernel(Features *f, const char *btf_path, const char *bpffs_path, con
 void probe_kernel_loaded(Features *f, unsigned without);
 /* Which parts' programs are not to be loaded: those found or declared absent. */
 unsigned probe_kernel_without(const Features *f);
-
-/* `bulkheadd --features`: probes all of it on its own, needing neither configuration nor lock, and prints the table as
- * JSON. Where it is not root it says of what it cannot try that it is unknown. Returns the exit status: 0 when all is
- * there that a daemon needs, else 1. */
-int probe_print_all(Features *f, const char *btf_path, const char *bpffs_path);
+/* Whether a mount namespace for modules can be made. */
+void probe_view(Features *f);

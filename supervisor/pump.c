@@ -6,122 +6,24 @@
 #include "supervisor/pump.h"
 
 #include <errno.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "supervisor/failure.h"
 #include "supervisor/jobs.h"
 #include "supervisor/roster.h"
 #include "supervisor/run/condition.h"
+#include "supervisor/run/generation.h"
 #include "supervisor/run/listeners.h"
 #include "supervisor/run/start.h"
 #include "supervisor/scale.h"
+#include "supervisor/shutdown.h"
+#include "supervisor/startup.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
 #include "supervisor/waiters.h"
 #include "supervisor/watch/exits.h"
-
-static int on_pump(sd_event_source *s, void *userdata);
-
-void pump_wake(Host *h)
-{
-    if (h->pumping)
-        return;
-    if (!h->pump && sd_event_add_defer(h->ctx.event, &h->pump, on_pump, h) < 0)
-        return;
-    sd_event_source_set_enabled(h->pump, SD_EVENT_ONESHOT);
-}
-
-/* --- failure, recovery --- */
-
-static double random_unit(void)
-{
-    uint32_t v = 0;
-    (void)!getrandom(&v, sizeof v, GRND_NONBLOCK);
-    return v / 4294967296.0;
-}
-
-char *pump_failure_text(const Module *m)
-{
-    if (m->last_error)
-        return xasprintf("%s: start failed at %s: %s", module_name(m), m->last_error_stage, m->last_error);
-    if (m->last_exit) {
-        _cleanup_(freep) char *how = exits_text(m->last_exit);
-        return xasprintf("%s: %s", module_name(m), how);
-    }
-    return xasprintf("%s: failed", module_name(m));
-}
-
-/* The start of module i has come to nothing (for now): tells who waits, and at start-up a required one ends it all. */
-static void start_came_to_nothing(Host *h, size_t i)
-{
-    Module *m = h->modules[i];
-    _cleanup_(freep) char *text = pump_failure_text(m);
-    _cleanup_(freep) char *said = NULL;
-    if (m->next_start) {
-        uint64_t now = now_realtime();
-        uint64_t left = m->next_start > now ? m->next_start - now : 0;
-        _cleanup_(freep) char *delay = left > 10 * USEC_PER_MSEC ? format_usec(left) : NULL;
-        said = xasprintf("%s (next try %s%s)", text, delay ? "in " : "at once", delay ? delay : "");
-    }
-    waiters_answer(h, h->modules[i], WAIT_UP, said ? said : text);
-    waiters_answer(h, h->modules[i], WAIT_RESTART, said ? said : text);
-    if (h->starting && m->policy->required && !h->shutting_down) {
-        host_problem(h, "%s", text);
-        host_shutdown(h, "a required module did not start");
-    } else {
-        log_warning("module=%s event=start-failed reason=\"%s\"", module_name(m), said ? said : text);
-    }
-}
-
-static int on_restart_timer(sd_event_source *s, uint64_t usec, void *userdata)
-{
-    (void)s, (void)usec;
-    Module *m = userdata;
-    m->restart_timer = sd_event_source_disable_unref(m->restart_timer);
-    m->next_start = 0;
-    m->restarts++;
-    jobs_restart_parts(m->ctx->host, m->index);
-    pump_wake(m->ctx->host);
-    return 0;
-}
-
-static void plan_restart(Host *h, size_t i, uint64_t delay)
-{
-    Module *m = h->modules[i];
-    h->status[i] = NODE_WAITING;
-    if (delay == 0 || sd_event_add_time_relative(h->ctx.event, &m->restart_timer, CLOCK_MONOTONIC, delay, 1000,
-                                                 on_restart_timer, m) < 0) {
-        m->restarts++;
-        jobs_restart_parts(h, i);
-        return;
-    }
-    m->next_start = usec_add(now_realtime(), delay);
-    run_event(&h->ctx, m, 0, "backoff", NULL,
-              json_pack("{s:I,s:i}", "delay_usec", (json_int_t)delay, "attempt", (int)m->history.attempts));
-}
-
-/* An end that nobody wanted: restart now, later, or never. `ready_usec`: how long the run had been ready. */
-static void recover(Host *h, size_t i, bool success, uint64_t ready_usec)
-{
-    Module *m = h->modules[i];
-    RecoveryInput in = {.success = success, .ready_usec = ready_usec, .random = random_unit()};
-    RecoveryDecision d = recovery_decide(&m->policy->recovery, &m->history, &in);
-    bool up = m->want_up && !h->shutting_down;
-    m->gave_up = d.action == RECOVERY_GIVE_UP;
-    if (d.action == RECOVERY_RESTART && up) {
-        /* A start that fails at once must go through the loop, or a backoff of 0 would never let it turn. */
-        plan_restart(h, i, ready_usec ? d.delay_usec : MAX2(d.delay_usec, USEC_PER_MSEC));
-        return;
-    }
-    m->want_up = false;
-    h->status[i] = success ? NODE_DOWN : NODE_FAILED;
-    if (m->gave_up) {
-        log_error("module=%s event=gave-up attempts=%u", module_name(m), m->history.attempts);
-        run_event(&h->ctx, m, 0, "gave-up", NULL, json_pack("{s:i}", "attempts", (int)m->history.attempts));
-    }
-}
 
 /* --- generations --- */
 
@@ -150,7 +52,7 @@ void pump_generation_changed(void *host, Generation *g)
     } else if (g->lifecycle.state == LIFECYCLE_DRAINING || g->lifecycle.state == LIFECYCLE_DELETING) {
         h->status[m->index] = NODE_STOPPING;
     }
-    pump_wake(h);
+    host_wake(h);
 }
 
 /* The end of a job's run is what its start has waited for. */
@@ -214,7 +116,7 @@ static void on_torn_down(Generation *g)
     Module *m = g->module;
     m->generation_over = true;
     generation_step(g, g->failed ? LIFECYCLE_EVENT_REMOVED_FAILED : LIFECYCLE_EVENT_REMOVED);
-    pump_wake(m->ctx->host);
+    host_wake(m->ctx->host);
 }
 
 static void begin_teardown(Host *h, Generation *g)
@@ -278,9 +180,9 @@ static void generation_ended(Host *h, size_t i)
         waiters_answer(h, m, WAIT_UP, "it was stopped");
         waiters_answer(h, m, WAIT_RESTART, "it was stopped");
     } else {
-        recover(h, i, !failed, ready_usec);
+        failure_recover(h, i, !failed, ready_usec);
         if (!was_ready)
-            start_came_to_nothing(h, i);
+            failure_at_start(h, i);
     }
     m->want_restart = false;
     listeners_sweep(&h->ctx, is_used); /* who hears that it is down finds its sockets closed */
@@ -296,7 +198,7 @@ static int on_delay(sd_event_source *s, uint64_t usec, void *userdata)
     (void)s, (void)usec;
     Host *h = userdata;
     h->delay_timer = sd_event_source_disable_unref(h->delay_timer);
-    pump_wake(h);
+    host_wake(h);
     return 0;
 }
 
@@ -311,18 +213,6 @@ static bool may_begin_another(Host *h)
         if (h->status[i] == NODE_STARTING)
             return false;
     return true;
-}
-
-/* "it requires migrate, which failed: exit status 3" */
-static char *dependency_text(const Host *h, size_t on)
-{
-    const Module *m = h->modules[on];
-    if (h->status[on] != NODE_FAILED)
-        return xasprintf("it requires %s, which is not running", module_name(m));
-    _cleanup_(freep) char *how = m->last_exit && !m->last_error ? exits_text(m->last_exit) : NULL;
-    bool own = m->last_error && !str_equal(m->last_error_stage, "dependency");
-    return xasprintf("it requires %s, which failed: %s%s%s", module_name(m), own ? m->last_error_stage : "",
-                     own ? ": " : "", m->last_error ? m->last_error : str_or(how, "its start did"));
 }
 
 /* It is not to be started here, or not now: no failure, and who requires it need not wait. */
@@ -346,14 +236,14 @@ static bool try_start(Host *h, size_t i)
     case SCHEDULE_WAIT:
         return false;
     case SCHEDULE_DEPENDENCY_FAILED: {
-        _cleanup_(freep) char *why = dependency_text(h, on);
+        _cleanup_(freep) char *why = failure_of_dependency(h, on);
         module_set_error(m, "dependency", why);
         h->status[i] = NODE_FAILED;
         m->want_up = false;
         m->since = now_realtime();
         run_event(&h->ctx, m, 0, "dependency-failed", NULL,
                   json_pack("{s:s,s:s}", "dependency", module_name(h->modules[on]), "error", why));
-        start_came_to_nothing(h, i);
+        failure_at_start(h, i);
         return true;
     }
     case SCHEDULE_GO:
@@ -404,21 +294,14 @@ static bool step_module(Host *h, size_t i)
     return h->status[i] == NODE_WAITING && try_start(h, i);
 }
 
-static void check_start_up(Host *h)
-{
-    if (!h->starting || h->shutting_down || h->delay_timer)
-        return;
-    for (size_t i = 0; i < h->n_modules; i++)
-        if (h->status[i] == NODE_STARTING || h->status[i] == NODE_STOPPING)
-            return;
-    host_started(h);
-}
-
 static int on_pump(sd_event_source *s, void *userdata)
 {
     (void)s;
     Host *h = userdata;
     h->pumping = true;
+    for (size_t i = 0; i < h->n_modules; i++)
+        if (timers_take_due(h->modules[i]))
+            jobs_run(h, i);
     /* Every step changes a status for good or begins something that ends by an event, so this comes to rest. */
     for (bool again = true; again;) {
         again = false;
@@ -429,7 +312,13 @@ static int on_pump(sd_event_source *s, void *userdata)
     listeners_sweep(&h->ctx, is_used);
     h->pumping = false;
     scale_check(h);
-    check_start_up(h);
-    host_check_over(h);
+    startup_check(h);
+    shutdown_check(h);
     return 0;
+}
+
+int pump_open(Host *h)
+{
+    int r = sd_event_add_defer(h->ctx.event, &h->pump, on_pump, h);
+    return r < 0 ? r : sd_event_source_set_enabled(h->pump, SD_EVENT_OFF);
 }

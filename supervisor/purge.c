@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "supervisor/daemon.h"
 #include "supervisor/ground.h"
 #include "supervisor/open.h"
 #include "supervisor/plan/bounds.h"
@@ -81,7 +82,7 @@ static int run(Host *h, Error *e)
     if (r == 0)
         r = read_policy(h);
     if (r == 0)
-        r = host_open_loop(h, e);
+        r = open_loop(h, e);
     if (r < 0)
         return r;
     service_busy(&h->service, bound(h->policy), "STATUS=Taking down what was left");
@@ -108,11 +109,11 @@ int purge(const HostOptions *options, bool after_stop, bool journal)
     if (after_stop && !stop_was_wanted(options))
         return EXIT_DONE;
     Error e = {0};
-    Host *h = host_alloc(options);
+    Host *h = daemon_bare(options);
     int r = run(h, &e);
     /* A holder asks only to be sure: where a daemon lives it is the daemon's task. */
     if (r < 0 && !(journal && r == -EBUSY))
         fprintf(stderr, "bulkheadd: %s\n", error_message(&e));
-    host_free(h);
+    daemon_free(h);
     return r < 0 ? EXIT_FAILED : EXIT_DONE;
 }

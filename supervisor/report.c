@@ -11,9 +11,11 @@
 #include "supervisor/jobs.h"
 #include "supervisor/measures.h"
 #include "supervisor/plan/describe.h"
+#include "supervisor/reloads.h"
 #include "supervisor/run/output.h"
 #include "supervisor/run/reload.h"
 #include "supervisor/scale.h"
+#include "supervisor/shutdown.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
 #include "supervisor/waiters.h"
@@ -469,10 +471,10 @@ static void act(void *host, ControlVerb verb, const char *name, int number, uint
         scale(h, name, (uint64_t)number, !(flags & CONTROL_NO_BLOCK), reply);
         break;
     case CONTROL_RELOAD:
-        jobs_reload(h, (size_t)i, !(flags & CONTROL_NO_BLOCK), reply);
+        reloads_start(h, (size_t)i, !(flags & CONTROL_NO_BLOCK), reply);
         break;
     case CONTROL_SHUTDOWN:
-        host_shutdown_reply(h, later);
+        shutdown_ask(h, later);
         break;
     case CONTROL_VERB_N:
         break;

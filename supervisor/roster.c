@@ -2,6 +2,7 @@
 #include "supervisor/roster.h"
 
 #include "base/log.h"
+#include "supervisor/run/generation.h"
 #include "supervisor/run/start.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"

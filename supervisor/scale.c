@@ -6,9 +6,9 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "supervisor/failure.h"
 #include "supervisor/jobs.h"
 #include "supervisor/plan/budget.h"
-#include "supervisor/pump.h"
 #include "supervisor/roster.h"
 #include "supervisor/timers.h"
 
@@ -163,7 +163,7 @@ void scale(Host *h, const char *template, uint64_t n, bool block, ControlReply *
         ARRAY_PUSH(h->scales, h->n_scales) = (ScaleWait){.template = TAKE_PTR(name), .n = (unsigned)n, .reply = reply};
     else
         control_reply_done(reply);
-    pump_wake(h);
+    host_wake(h);
 }
 
 /* What the instance at i says of a scale: true = it is as wanted; *ret_why, owned by the caller, = it will not be. */
@@ -176,7 +176,7 @@ static bool instance_settled(const Host *h, size_t i, char **ret_why)
     if (m->timer)
         return true;
     if (h->status[i] == NODE_FAILED || (h->status[i] == NODE_WAITING && m->next_start)) {
-        _cleanup_(freep) char *how = pump_failure_text(m);
+        _cleanup_(freep) char *how = failure_text(m);
         *ret_why = xasprintf("%s%s", how, m->next_start ? " (it will be tried again)" : "");
     } else if (h->status[i] == NODE_DOWN || (h->stopping[i] && !m->want_restart)) {
         *ret_why = xasprintf("%s: it was stopped", name);

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "policies/calendar.h"
-#include "supervisor/jobs.h"
 #include "supervisor/plan/timer.h"
 #include "supervisor/wallclock.h"
 
@@ -23,6 +22,7 @@ struct JobTimer {
     TimerState state;
     TimerStamp stamp;
     bool armed, queued;
+    bool due; /* a run is to begin, by the pump */
     uint64_t skipped;
     sd_event_source *calendar, *every;
 };
@@ -124,11 +124,13 @@ static void tell(const Host *h, Module *m, const char *event)
 static void elapse(Host *h, Module *m)
 {
     JobTimer *t = m->timer;
-    bool waits = h->status[m->index] == NODE_WAITING && !m->next_start; /* for its turn; a retry gives way */
+    /* For its turn; a retry gives way. */
+    bool waits = t->due || (h->status[m->index] == NODE_WAITING && !m->next_start);
     switch (timer_decide(policy_of(m)->when_running, m->generation || waits, t->queued || !m->generation)) {
     case TIMER_RUN:
         tell(h, m, "timer-elapsed");
-        jobs_run(h, m->index);
+        t->due = true;
+        host_wake(h);
         break;
     case TIMER_QUEUE:
         t->queued = true;
@@ -210,7 +212,7 @@ void timers_disarm(Host *h, Module *m)
 {
     if (!m->timer || !m->timer->armed)
         return;
-    m->timer->armed = m->timer->queued = false;
+    m->timer->armed = m->timer->queued = m->timer->due = false;
     set_sources(m);
     watch_clock(h);
     if (!h->shutting_down)
@@ -229,6 +231,14 @@ void timers_run_begins(Host *h, Module *m)
         return;
     timer_elapsed(policy_of(m), &now, &t->state);
     set_sources(m);
+}
+
+bool timers_take_due(Module *m)
+{
+    bool due = m->timer && m->timer->due;
+    if (due)
+        m->timer->due = false;
+    return due;
 }
 
 bool timers_take_queued(Module *m)

@@ -5,7 +5,8 @@
  * The stamp of each, when it last began to run, is in /var/lib/bulkhead/INSTANCE/timers/NAME; it is written before the
  * run begins, so that a daemon that dies in between does not run the job twice.
  *
- * An elapse is a wish (jobs.h): it never starts anything itself. All calls take modules with and without a timer. */
+ * An elapse starts nothing: it marks the module as due and wakes the pump, which makes a wish of it (jobs.h). All calls
+ * take modules with and without a timer. */
 #pragma once
 
 #include <jansson.h>
@@ -24,6 +25,8 @@ void timers_arm(Host *h, Module *m, bool starts);
 void timers_disarm(Host *h, Module *m);
 /* A run is about to begin. */
 void timers_run_begins(Host *h, Module *m);
+/* Whether it has elapsed and a run is to begin, which the caller sees to. */
+bool timers_take_due(Module *m);
 /* A run is over, and will not be tried again: whether another was put off until now, which is to begin. */
 bool timers_take_queued(Module *m);
 void timers_close(Host *h);

@@ -1,82 +1,13 @@
-/* The command line: the table of options and the parser. Pure but for reading nothing at all. */
+/* The command line, parsed by the tables of options and verbs. Pure but for the time of day. */
 #include <errno.h>
 #include <stdio.h>
 
 #include "base/str.h"
-#include "policies/values.h"
+#include "policies/kinds.h"
+#include "policies/names.h"
+#include "policies/quantities.h"
 #include "tools/tool.h"
 #include "tools/when.h"
-
-const Option options[OPTION_N] = {
-    [OPTION_INSTANCE] = {"instance", 'i', "NAME", "which daemon (default: $BULKHEAD_INSTANCE, or default)"},
-    [OPTION_CONFIG] = {"config", 0, "DIR", "where the configuration is (default: /etc/bulkhead)"},
-    [OPTION_JSON] = {"json", 0, NULL, "print JSON"},
-    [OPTION_NO_PAGER] = {"no-pager", 0, NULL, "never start a pager"},
-    [OPTION_NO_BLOCK] = {"no-block", 0, NULL, "do not wait for the outcome"},
-    [OPTION_TIMEOUT] = {"timeout", 't', "TIME", "wait no longer than TIME (10s, 2m; exit status 4)"},
-    [OPTION_CASCADE] = {"cascade", 0, NULL, "stop first what requires it"},
-    [OPTION_SIGNAL] = {"signal", 's', "SIGNAL", "signal to send (default: TERM)"},
-    [OPTION_MAIN] = {"main", 0, NULL, "only the main process"},
-    [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on with what is new"},
-    [OPTION_LINES] = {"lines", 'n', "N", "only the last N; of calendar: the next N"},
-    [OPTION_SINCE] = {"since", 'S', "WHEN", "what was written from then on (15m, 12:00, '2026-11-20 12:00')"},
-    [OPTION_UNTIL] = {"until", 'U', "WHEN", "what was written until then"},
-    [OPTION_STDERR] = {"stderr", 0, NULL, "standard error alone, where it is kept apart"},
-    [OPTION_SVG] = {"svg", 0, "FILE", "draw it into FILE (- = standard output); needs graphviz"},
-    [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more: the phases of a stop"},
-    [OPTION_HOST] = {"host", 0, NULL, "look at the kernel and the host instead of a configuration"},
-    [OPTION_USER] = {"user", 'u', "USER", "who the module runs as (default: guessed, and said why)"},
-    [OPTION_OUTPUT] = {"output", 'o', "DIR",
-                       "write NAME.ini into DIR (default of init: modules.d of the configuration)"},
-    [OPTION_STDOUT] = {"stdout", 0, NULL, "print it, and write nothing"},
-    [OPTION_FORCE] = {"force", 0, NULL, "replace files that are there"},
-    [OPTION_ALL] = {"all", 'a', NULL, "also what nobody said, and what does not hold"},
-    [OPTION_BASE_TIME] = {"base-time", 0, "TIME", "what comes after TIME, not after now ('2026-12-24 18:00')"},
-    [OPTION_EXPANDED] = {"expanded", 0, NULL, "with %n, %i and ${NAME} written out, for each instance"},
-    [OPTION_SORT] = {"sort", 0, "KEY", "by which column (default: cpu)"},
-    [OPTION_INTERVAL] = {"interval", 'd', "TIME", "how often (default: 1s)"},
-    [OPTION_ITERATIONS] = {"iterations", 'n', "N", "so many times, then end"},
-    [OPTION_BATCH] = {"batch", 'b', NULL, "as plain text, without a screen"},
-    [OPTION_HELP] = {"help", 'h', NULL, "print help, of a verb when one is given"},
-    [OPTION_VERSION] = {"version", 0, NULL, "print the version"},
-};
-
-bool verb_takes(const Verb *v, OptionId id)
-{
-    const unsigned everywhere = OPTION_BIT(OPTION_INSTANCE) | OPTION_BIT(OPTION_NO_PAGER) | OPTION_BIT(OPTION_HELP) |
-                                OPTION_BIT(OPTION_VERSION);
-    return ((everywhere | v->options) & OPTION_BIT(id)) != 0;
-}
-
-bool verb_takes_command(const Verb *v)
-{
-    return strstr(v->words, "-- ") != NULL;
-}
-
-OptionId option_by_name(const char *name, size_t length)
-{
-    OptionId id = 0;
-    while (id < OPTION_N && (strlen(options[id].name) != length || strncmp(options[id].name, name, length) != 0))
-        id++;
-    return id;
-}
-
-OptionId option_by_letter(char letter, const Verb *v)
-{
-    OptionId found = OPTION_N;
-    for (OptionId id = 0; letter && id < OPTION_N; id++)
-        if (options[id].letter == letter && (found == OPTION_N || (v && !verb_takes(v, found) && verb_takes(v, id))))
-            found = id;
-    return found;
-}
-
-const Verb *verb_by_name(const char *name)
-{
-    for (size_t i = 0; i < verbs_n; i++)
-        if (strcmp(name, verbs[i].name) == 0)
-            return &verbs[i];
-    return NULL;
-}
 
 static int find_long(const char *name, size_t length, OptionId *ret, Error *e)
 {
@@ -184,7 +115,12 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
         break;
     case OPTION_SINCE:
     case OPTION_UNTIL:
-        r = when_parse(value, now_realtime(), id == OPTION_SINCE ? &a->since : &a->until, e);
+    case OPTION_BASE_TIME:
+        r = when_parse(value, now_realtime(),
+                       id == OPTION_SINCE   ? &a->since
+                       : id == OPTION_UNTIL ? &a->until
+                                            : &a->base_time,
+                       e);
         if (r < 0)
             return error_prefix(e, "--%s: ", options[id].name);
         break;
@@ -196,9 +132,6 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
         break;
     case OPTION_OUTPUT:
         a->output = value;
-        break;
-    case OPTION_BASE_TIME:
-        a->base_time = value;
         break;
     case OPTION_SORT:
         r = parse_sort(value, &a->sort, e);
@@ -343,6 +276,7 @@ int args_parse(int argc, char *const *argv, const char *environment_instance, Ar
               .timeout = USEC_INFINITY,
               .lines = UINT64_MAX,
               .until = UINT64_MAX,
+              .base_time = UINT64_MAX,
               .sort = TOP_CPU,
               .interval = USEC_PER_SEC};
     Parse p = {.argc = argc, .argv = argv, .args = &a, .e = e};

@@ -10,7 +10,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "policies/values.h"
+#include "policies/names.h"
 #include "tools/client.h"
 #include "tools/names.h"
 #include "tools/view.h"

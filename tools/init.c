@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "base/str.h"
-#include "policies/policy.h"
-#include "policies/values.h"
+#include "policies/kinds.h"
+#include "policies/names.h"
 
 enum { LOW_PORTS = 1024 }; /* below, only CAP_NET_BIND_SERVICE listens */
 
@@ -69,89 +69,16 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-size_t init_find(const Init *i, const char *word)
-{
-    size_t n = strlen(word);
-    for (size_t k = 1; i->argv[k]; k++)
-        if (strncmp(i->argv[k], word, n) == 0 && (i->argv[k][n] == '\0' || i->argv[k][n] == '='))
-            return k;
-    return 0;
-}
-
-const char *init_value(const Init *i, const char *option)
-{
-    size_t k = init_find(i, option), n = strlen(option);
-    if (k == 0)
-        return NULL;
-    return i->argv[k][n] == '=' ? i->argv[k] + n + 1 : i->argv[k + 1];
-}
-
-static void note(Init *i, const char *why)
-{
-    if (!strv_contains(i->notes, why))
-        strv_add(&i->notes, why);
-}
-
-void init_drop(Init *i, const char *word, const char *why)
-{
-    for (size_t k = 1; i->argv[k];) {
-        if (!str_equal(i->argv[k], word)) {
-            k++;
-            continue;
-        }
-        free(i->argv[k]);
-        for (size_t at = k; i->argv[at]; at++)
-            i->argv[at] = i->argv[at + 1];
-        note(i, why);
-    }
-}
-
-void init_add(Init *i, const char *const *words, const char *why)
-{
-    for (; *words; words++)
-        strv_add(&i->argv, *words);
-    note(i, why);
-}
-
-void init_set(Init *i, const char *option, const char *value, const char *why)
-{
-    const char *now = init_value(i, option);
-    size_t k = init_find(i, option);
-    if (str_equal(now, value))
-        return;
-    if (k == 0 || !now) {
-        init_add(i, (const char *const[]){option, value, NULL}, why);
-        return;
-    }
-    bool stuck = now != i->argv[k + 1];
-    char **cell = &i->argv[stuck ? k : k + 1];
-    free(*cell);
-    *cell = stuck ? xasprintf("%s=%s", option, value) : xstrdup(value);
-    note(i, why);
-}
-
-unsigned init_port(const Init *i)
-{
-    static const char *const names[] = {"--port", "-p", "--bind", "-b", "--listen", "-l"};
-    for (size_t k = 0; k < ELEMENTS(names); k++) {
-        const char *value = init_value(i, names[k]), *colon = value ? strrchr(value, ':') : NULL;
-        uint64_t port;
-        if (value && parse_u64(colon ? colon + 1 : value, &port) == 0 && port > 0 && port < 65536)
-            return (unsigned)port;
-    }
-    return 0;
-}
-
 /* --- guesses ------------------------------------------------------------------------------------------------------ */
 /* The script of an interpreter, or the module after -m; NULL when there is none. */
 static const char *script(const Init *i)
 {
-    size_t m = init_find(i, "-m");
+    size_t m = cmdline_find(&i->line, "-m");
     if (m > 0)
-        return i->argv[m + 1];
-    for (size_t k = 1; i->argv[k]; k++)
-        if (i->argv[k][0] != '-')
-            return i->argv[k];
+        return i->line.argv[m + 1];
+    for (size_t k = 1; i->line.argv[k]; k++)
+        if (i->line.argv[k][0] != '-')
+            return i->line.argv[k];
     return NULL;
 }
 
@@ -191,16 +118,16 @@ static void guess_user(Init *i, const char *user)
     }
     _cleanup_(freep) char *users = xstrdup(i->known->users ? i->known->users : "");
     for (char *save = NULL, *u = strtok_r(users, " ", &save); u; u = strtok_r(NULL, " ", &save))
-        if (i->world->user_exists(u)) {
+        if (i->line.world->user_exists(u)) {
             i->user = xstrdup(u);
             i->user_why = xstrdup(i->known->user_why);
             return;
         }
     /* Whose script it is, whose program; then one that is called like the module. */
     const char *of = i->known->interpreter ? script(i) : NULL;
-    const char *const files[] = {of, i->argv[0]};
+    const char *const files[] = {of, i->line.argv[0]};
     for (size_t k = 0; k < ELEMENTS(files); k++) {
-        char *owner = files[k] ? i->world->owner(files[k]) : NULL;
+        char *owner = files[k] ? i->line.world->owner(files[k]) : NULL;
         if (owner) {
             i->user = owner;
             i->user_why = xasprintf("the owner of %s", files[k]);
@@ -209,7 +136,7 @@ static void guess_user(Init *i, const char *user)
     }
     const char *const called[] = {i->name, base_name(i->given[0])};
     for (size_t k = 0; k < ELEMENTS(called); k++)
-        if (!str_equal(called[k], "root") && i->world->user_exists(called[k])) {
+        if (!str_equal(called[k], "root") && i->line.world->user_exists(called[k])) {
             i->user = xstrdup(called[k]);
             i->user_why = xstrdup("the user of the same name");
             return;
@@ -221,16 +148,16 @@ static void guess_user(Init *i, const char *user)
 static void guess_ready(Init *i)
 {
     const KnownProgram *k = i->known;
-    unsigned said = init_port(i);
+    unsigned said = cmdline_port(&i->line);
     if (said > 0)
-        i->port = said;
-    else if (i->port == 0)
-        i->port = k->port;
+        i->line.port = said;
+    else if (i->line.port == 0)
+        i->line.port = k->port;
     if (k->ready == KNOWN_READY_NOTIFY) {
         i->ready = xstrdup("notify");
         i->ready_why = xstrdup(str_or(k->ready_why, "It says so itself (sd_notify)"));
-    } else if (i->port > 0) {
-        i->ready = xasprintf("tcp:%u", i->port);
+    } else if (i->line.port > 0) {
+        i->ready = xasprintf("tcp:%u", i->line.port);
         i->ready_why = xstrdup("When the kernel sees it listen there, not when it was started");
     } else {
         i->ready = xstrdup("exec");
@@ -244,15 +171,15 @@ static void guess_ready(Init *i)
 static void guess_place(Init *i)
 {
     const KnownProgram *k = i->known;
-    const char *cwd = i->world->cwd, *because = k->here ? "what it loads is looked for there" : NULL;
+    const char *cwd = i->line.world->cwd, *because = k->here ? "what it loads is looked for there" : NULL;
     if (k->working_dir) {
         i->working_dir = xstrdup(k->working_dir);
         return;
     }
     _cleanup_(freep) char *why = NULL;
-    for (size_t at = 1; i->argv[at] && !why; at++)
-        if (i->argv[at][0] != '-' && i->argv[at][0] != '/' && i->world->exists(i->argv[at]))
-            why = xasprintf("%s is there", i->argv[at]);
+    for (size_t at = 1; i->line.argv[at] && !why; at++)
+        if (i->line.argv[at][0] != '-' && i->line.argv[at][0] != '/' && i->line.world->exists(i->line.argv[at]))
+            why = xasprintf("%s is there", i->line.argv[at]);
     if (str_equal(cwd, "/") || (!why && !because))
         return;
     i->working_dir = xstrdup(cwd);
@@ -262,14 +189,15 @@ static void guess_place(Init *i)
 int init_guess(const InitWorld *world, const char *path, char *const *given, const char *name, const char *user,
                Init *ret, Error *e)
 {
-    Init i = {.known = known_program(path), .world = world, .given = strv_copy(given), .argv = strv_copy(given)};
-    if (!i.argv)
+    Init i = {.known = known_program(path), .given = strv_copy(given)};
+    i.line = (Cmdline){.world = world, .argv = strv_copy(given)};
+    if (!i.line.argv)
         return error_set(e, -EINVAL, "no program is given");
-    free(i.argv[0]);
-    i.argv[0] = xstrdup(path);
+    free(i.line.argv[0]);
+    i.line.argv[0] = xstrdup(path);
     int r = 0;
-    for (size_t k = 0; r == 0 && i.argv[k]; k++)
-        if (strpbrk(i.argv[k], "\n\r"))
+    for (size_t k = 0; r == 0 && i.line.argv[k]; k++)
+        if (strpbrk(i.line.argv[k], "\n\r"))
             r = error_set(
                 e, -EINVAL,
                 "word %zu of the command line holds a line break, which no ini file can: put it into a script", k + 1);
@@ -280,7 +208,7 @@ int init_guess(const InitWorld *world, const char *path, char *const *given, con
         return r;
     }
     if (i.known->adapt)
-        i.known->adapt(&i);
+        i.known->adapt(&i.line);
     guess_user(&i, user);
     guess_ready(&i);
     guess_place(&i);
@@ -296,8 +224,7 @@ int init_guess(const InitWorld *world, const char *path, char *const *given, con
 void init_done(Init *i)
 {
     strv_free(i->given);
-    strv_free(i->argv);
-    strv_free(i->notes);
+    cmdline_done(&i->line);
     free(i->name);
     free(i->user);
     free(i->user_why);
@@ -327,15 +254,15 @@ static void add_key(StrBuf *b, const char *key, const char *value)
 static void add_module(StrBuf *b, const Init *i)
 {
     const KnownProgram *k = i->known;
-    _cleanup_(freep) char *exec = join_quoted(i->argv);
+    _cleanup_(freep) char *exec = join_quoted(i->line.argv);
     strbuf_adds(b, "[module]\n");
     add_key(b, "description", str_or(k->description, i->name));
-    STRV_FOREACH (line, i->notes)
+    STRV_FOREACH (line, i->line.notes)
         strbuf_addf(b, "; %s.\n", *line);
     add_key(b, "exec", exec);
     if (k->pre) {
-        const char *conf = init_value(i, k->pre_option);
-        _cleanup_(freep) char *program = init_quote(i->argv[0]), *value = conf ? init_quote(conf) : NULL;
+        const char *conf = cmdline_value(&i->line, k->pre_option);
+        _cleanup_(freep) char *program = init_quote(i->line.argv[0]), *value = conf ? init_quote(conf) : NULL;
         strbuf_adds(b, "; A configuration that it does not take fails the start with its own words.\n");
         strbuf_addf(b, "exec_start_pre = %s %s%s%s%s%s\n", program, k->pre, value ? " " : "",
                     value ? k->pre_option : "", value ? " " : "", str_or(value, ""));
@@ -386,7 +313,7 @@ static void add_limits(StrBuf *b)
 
 static void add_work(StrBuf *b, const Init *i)
 {
-    bool track = i->known->track && (!i->known->interpreter || i->port > 0);
+    bool track = i->known->track && (!i->known->interpreter || i->line.port > 0);
     strbuf_adds(b, "\n[work]\n");
     if (track) {
         strbuf_addf(b, "; A stop waits for the connections that are open, at most drain_hard%s.\n",
@@ -411,8 +338,8 @@ static void add_sandbox(StrBuf *b, const Init *i)
     } else if (root) {
         strbuf_adds(b, "; Root can do without most of root's rights: name those that it needs.\n;capabilities = "
                        "net_bind_service\n");
-    } else if (i->port > 0 && i->port < LOW_PORTS) {
-        strbuf_addf(b, "; It listens on port %u, and below 1024 only who may listens.\n", i->port);
+    } else if (i->line.port > 0 && i->line.port < LOW_PORTS) {
+        strbuf_addf(b, "; It listens on port %u, and below 1024 only who may listens.\n", i->line.port);
         add_key(b, "capabilities", "net_bind_service");
     } else {
         strbuf_adds(b, "; None of root's rights. To listen below port 1024: net_bind_service.\n");

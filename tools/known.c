@@ -5,110 +5,112 @@
 #include <stdlib.h>
 
 #include "base/str.h"
-#include "tools/init.h"
 
 /* nginx takes the last -g alone, and a `daemon` twice, in nginx.conf and in -g, is an error. */
-static void adapt_nginx(Init *i)
+static void adapt_nginx(Cmdline *l)
 {
-    const char *conf = str_or(init_value(i, "-c"), "/etc/nginx/nginx.conf");
-    _cleanup_(freep) char *text = i->world->text(conf);
+    const char *conf = str_or(cmdline_value(l, "-c"), "/etc/nginx/nginx.conf");
+    _cleanup_(freep) char *text = l->world->text(conf);
     for (const char *line = text; line && *line; line += strcspn(line, "\n"), line += *line == '\n') {
         const char *word = line + strspn(line, " \t");
         if (str_starts(word, "daemon ") || str_starts(word, "daemon\t"))
             return;
         /* The first port that the file itself names; Debian's own file includes others, which say 80. */
-        if (str_starts(word, "listen ") && i->port == 0) {
+        if (str_starts(word, "listen ") && l->port == 0) {
             const char *number = word + strlen("listen") + strspn(word + strlen("listen"), " \t");
             for (const char *p = number; *p && *p != ';' && *p != '\n' && *p != ' '; p++)
                 if (*p == ':')
                     number = p + 1;
-            i->port = (unsigned)strtoul(number, NULL, 10);
+            l->port = (unsigned)strtoul(number, NULL, 10);
         }
     }
-    size_t g = init_find(i, "-g");
+    size_t g = cmdline_find(l, "-g");
     static const char why[] =
         "`daemon off;` was added: nginx would go to the background, out of the supervisor's sight";
-    if (g == 0 || !i->argv[g + 1]) {
-        init_add(i, (const char *const[]){"-g", "daemon off;", NULL}, why);
-    } else if (!strstr(i->argv[g + 1], "daemon ")) {
-        _cleanup_(freep) char *both = xasprintf("%s daemon off;", i->argv[g + 1]);
-        init_set(i, "-g", both, why);
-    } else if (strstr(i->argv[g + 1], "daemon on")) {
-        init_set(i, "-g", "daemon off;",
-                 "`daemon on;` became `daemon off;`: in the background it is out of the supervisor's sight");
+    if (g == 0 || !l->argv[g + 1]) {
+        cmdline_add(l, (const char *const[]){"-g", "daemon off;", NULL}, why);
+    } else if (!strstr(l->argv[g + 1], "daemon ")) {
+        _cleanup_(freep) char *both = xasprintf("%s daemon off;", l->argv[g + 1]);
+        cmdline_set(l, "-g", both, why);
+    } else if (strstr(l->argv[g + 1], "daemon on")) {
+        cmdline_set(l, "-g", "daemon off;",
+                    "`daemon on;` became `daemon off;`: in the background it is out of the supervisor's sight");
     }
 }
 
-static void adapt_redis(Init *i)
+static void adapt_redis(Cmdline *l)
 {
-    init_set(i, "--daemonize", "no", "`--daemonize no` was added: Debian's redis.conf sends it to the background");
-    init_set(i, "--supervised", "systemd", "`--supervised systemd` was added: redis then says itself when it is ready");
+    cmdline_set(l, "--daemonize", "no", "`--daemonize no` was added: Debian's redis.conf sends it to the background");
+    cmdline_set(l, "--supervised", "systemd",
+                "`--supervised systemd` was added: redis then says itself when it is ready");
     /* Its log belongs where `bulkhead logs` looks, unless it was told otherwise. */
-    if (init_find(i, "--logfile") == 0)
-        init_add(i, (const char *const[]){"--logfile", "", NULL},
-                 "`--logfile ''` was added: the log goes to standard output, and `bulkhead logs` shows it");
+    if (cmdline_find(l, "--logfile") == 0)
+        cmdline_add(l, (const char *const[]){"--logfile", "", NULL},
+                    "`--logfile ''` was added: the log goes to standard output, and `bulkhead logs` shows it");
 }
 
 /* Debian's clusters: data in /var/lib, configuration in /etc. */
-static void adapt_postgres(Init *i)
+static void adapt_postgres(Cmdline *l)
 {
-    if (init_find(i, "-D") > 0 || init_value(i, "-D") || init_find(i, "--config-file") > 0)
+    if (cmdline_find(l, "-D") > 0 || cmdline_value(l, "-D") || cmdline_find(l, "--config-file") > 0)
         return;
-    _cleanup_(freep) char *data = i->world->match("/var/lib/postgresql/*/main");
+    _cleanup_(freep) char *data = l->world->match("/var/lib/postgresql/*/main");
     if (!data)
         return;
     _cleanup_(freep) char *conf = xasprintf("config_file=/etc%s/postgresql.conf", data + strlen("/var/lib"));
-    init_add(i, (const char *const[]){"-D", data, "-c", conf, NULL},
-             "Debian's cluster was added: its data (-D) and its configuration (-c config_file=)");
+    cmdline_add(l, (const char *const[]){"-D", data, "-c", conf, NULL},
+                "Debian's cluster was added: its data (-D) and its configuration (-c config_file=)");
 }
 
-static void adapt_mosquitto(Init *i)
+static void adapt_mosquitto(Cmdline *l)
 {
-    init_drop(i, "-d", "`-d` was left out: it would go to the background, out of the supervisor's sight");
-    init_drop(i, "--daemon", "`--daemon` was left out: it would go to the background, out of the supervisor's sight");
+    cmdline_drop(l, "-d", "`-d` was left out: it would go to the background, out of the supervisor's sight");
+    cmdline_drop(l, "--daemon",
+                 "`--daemon` was left out: it would go to the background, out of the supervisor's sight");
 }
 
-static void adapt_haproxy(Init *i)
+static void adapt_haproxy(Cmdline *l)
 {
-    init_drop(i, "-D", "`-D` was left out: it would go to the background, out of the supervisor's sight");
-    if (init_find(i, "-f") == 0)
-        init_add(i, (const char *const[]){"-f", "/etc/haproxy/haproxy.cfg", NULL},
-                 "`-f` was added: Debian's configuration");
-    if (init_find(i, "-W") > 0)
-        init_drop(i, "-W", "`-W` became `-Ws`: haproxy then says itself when it is ready");
-    if (init_find(i, "-Ws") == 0 && init_find(i, "-db") == 0)
-        init_add(i, (const char *const[]){"-Ws", NULL},
-                 "`-Ws` was added: a master that says when it is ready and takes a new configuration by USR2");
+    cmdline_drop(l, "-D", "`-D` was left out: it would go to the background, out of the supervisor's sight");
+    if (cmdline_find(l, "-f") == 0)
+        cmdline_add(l, (const char *const[]){"-f", "/etc/haproxy/haproxy.cfg", NULL},
+                    "`-f` was added: Debian's configuration");
+    if (cmdline_find(l, "-W") > 0)
+        cmdline_drop(l, "-W", "`-W` became `-Ws`: haproxy then says itself when it is ready");
+    if (cmdline_find(l, "-Ws") == 0 && cmdline_find(l, "-db") == 0)
+        cmdline_add(l, (const char *const[]){"-Ws", NULL},
+                    "`-Ws` was added: a master that says when it is ready and takes a new configuration by USR2");
 }
 
-static void adapt_php_fpm(Init *i)
+static void adapt_php_fpm(Cmdline *l)
 {
-    init_drop(i, "-D", "`-D` was left out: it would go to the background, out of the supervisor's sight");
-    init_drop(i, "--daemonize",
-              "`--daemonize` was left out: it would go to the background, out of the supervisor's sight");
-    if (init_find(i, "-F") == 0 && init_find(i, "--nodaemonize") == 0)
-        init_add(i, (const char *const[]){"--nodaemonize", NULL},
-                 "`--nodaemonize` was added: it would go to the background, out of the supervisor's sight");
+    cmdline_drop(l, "-D", "`-D` was left out: it would go to the background, out of the supervisor's sight");
+    cmdline_drop(l, "--daemonize",
+                 "`--daemonize` was left out: it would go to the background, out of the supervisor's sight");
+    if (cmdline_find(l, "-F") == 0 && cmdline_find(l, "--nodaemonize") == 0)
+        cmdline_add(l, (const char *const[]){"--nodaemonize", NULL},
+                    "`--nodaemonize` was added: it would go to the background, out of the supervisor's sight");
 }
 
-static void adapt_gunicorn(Init *i)
+static void adapt_gunicorn(Cmdline *l)
 {
-    init_drop(i, "-D", "`-D` was left out: it would go to the background, out of the supervisor's sight");
-    init_drop(i, "--daemon", "`--daemon` was left out: it would go to the background, out of the supervisor's sight");
+    cmdline_drop(l, "-D", "`-D` was left out: it would go to the background, out of the supervisor's sight");
+    cmdline_drop(l, "--daemon",
+                 "`--daemon` was left out: it would go to the background, out of the supervisor's sight");
 }
 
 /* python3 -m http.server [PORT] is what many try first. */
-static void adapt_python(Init *i)
+static void adapt_python(Cmdline *l)
 {
-    size_t m = init_find(i, "-m");
-    if (m == 0 || !str_equal(i->argv[m + 1], "http.server") || i->port != 0)
+    size_t m = cmdline_find(l, "-m");
+    if (m == 0 || !str_equal(l->argv[m + 1], "http.server") || l->port != 0)
         return;
-    i->port = 8000;
-    for (size_t k = m + 2; i->argv[k]; k++) {
+    l->port = 8000;
+    for (size_t k = m + 2; l->argv[k]; k++) {
         uint64_t port;
-        bool value = i->argv[k - 1][0] == '-'; /* of the option before it */
-        if (!value && parse_u64(i->argv[k], &port) == 0 && port > 0 && port < 65536)
-            i->port = (unsigned)port;
+        bool value = l->argv[k - 1][0] == '-'; /* of the option before it */
+        if (!value && parse_u64(l->argv[k], &port) == 0 && port > 0 && port < 65536)
+            l->port = (unsigned)port;
     }
 }
 

@@ -3,9 +3,7 @@
  * test test_init.py starts what is made of each. A program without a row gets a commented skeleton. */
 #pragma once
 
-#include "base/util.h"
-
-typedef struct Init Init;
+#include "tools/cmdline.h"
 
 typedef enum KnownReady {
     KNOWN_READY_GUESS,  /* tcp if the command line names a port, else exec */
@@ -34,12 +32,12 @@ typedef struct KnownProgram {
     const char *profile;           /* NULL: commented out */
     const char *runtime_directory, *state_directory, *logs_directory;
     const char *working_dir;
-    const char *place;     /* where it is when $PATH does not lead to it; a pattern */
-    bool here;             /* what it loads it looks for in its current directory */
-    bool track;            /* counts connections */
-    bool keeps_open;       /* its clients keep their connections open, so a drain would wait for nothing */
-    bool interpreter;      /* the module is named after the script, and runs as its owner */
-    void (*adapt)(Init *); /* keeps it in the foreground, adds what it cannot run without; NULL = nothing to do */
+    const char *place;        /* where it is when $PATH does not lead to it; a pattern */
+    bool here;                /* what it loads it looks for in its current directory */
+    bool track;               /* counts connections */
+    bool keeps_open;          /* its clients keep their connections open, so a drain would wait for nothing */
+    bool interpreter;         /* the module is named after the script, and runs as its owner */
+    void (*adapt)(Cmdline *); /* keeps it in the foreground, adds what it cannot run without; NULL = nothing to do */
 } KnownProgram;
 
 /* By the program's path; the last row, of all others, when there is none. Never NULL. */

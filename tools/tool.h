@@ -1,6 +1,6 @@
 /* What the files of `bulkhead` share: exit statuses, options, verbs, what the command line came to.
  *
- * There is one table of options (args.c) and one of verbs (verbs.c); parser, --help and completion derive from them.
+ * There is one table of options (options.c) and one of verbs (verbs.c); parser, --help and completion derive from them.
  * A verb is a function from Args to an exit status; it prints its own errors. */
 #pragma once
 
@@ -84,7 +84,7 @@ typedef struct Args {
     uint64_t since, until; /* wall clock µs; 0 and UINT64_MAX = not given */
     bool error_stream;
     const char *svg;
-    const char *base_time;     /* NULL = not given */
+    uint64_t base_time;        /* wall clock µs; UINT64_MAX = not given */
     const char *user, *output; /* NULL = not given */
     bool to_stdout, force;
     char **words; /* what is left: names, a directory; the vector is owned, the strings are not */

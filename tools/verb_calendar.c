@@ -5,27 +5,12 @@
 
 #include "base/str.h"
 #include "policies/calendar.h"
-#include "policies/values.h"
+#include "policies/kinds.h"
 #include "tools/client.h"
 #include "tools/term.h"
 #include "tools/view.h"
 
 enum { LINES_DEFAULT = 5 };
-
-/* A single time: an expression that comes once. */
-static int base_time(const char *text, uint64_t *ret, Error *e)
-{
-    _cleanup_(calendar_freep) Calendar *c = NULL;
-    _cleanup_(freep) char *shown = value_shown(text);
-    uint64_t at, more;
-    int r = calendar_parse(text, &c, e);
-    if (r < 0)
-        return error_prefix(e, "--base-time: ");
-    if (calendar_next(c, 0, &at) < 0 || calendar_next(c, at, &more) == 0)
-        return error_set(e, -EINVAL, "--base-time: '%s' is not one time (2026-12-24 18:00)", shown);
-    *ret = at;
-    return 0;
-}
 
 /* {"expression", "normalised", "next_usec": [], "ends", "error"}; a new reference. */
 static json_t *look_at(const char *text, uint64_t after, uint64_t n, const char **ret_error, Error *e)
@@ -52,16 +37,11 @@ ToolStatus verb_calendar(const Args *a)
 {
     _cleanup_json_ json_t *all = json_array();
     View v = {.colours = term()->colours, .now = now_realtime()};
-    uint64_t after = v.now;
-    Error e = {0};
-    if (a->base_time && base_time(a->base_time, &after, &e) < 0) {
-        say_error("%s", error_message(&e));
-        return TOOL_USAGE;
-    }
+    uint64_t after = a->base_time != UINT64_MAX ? a->base_time : v.now;
     ToolStatus status = TOOL_DONE;
     for (size_t i = 0; i < a->n_words; i++) {
         const char *error;
-        e = (Error){0};
+        Error e = {0};
         json_array_append_new(
             all, look_at(a->words[i], after, a->lines == UINT64_MAX ? LINES_DEFAULT : a->lines, &error, &e));
         if (!error)

@@ -85,25 +85,25 @@ static ToolStatus write_all(const Args *a, const Import *i)
         say_error("cannot make %s: %s (give a directory that is there)", a->output, strerror(errno));
         return TOOL_FAILED;
     }
-    for (size_t n = 0; !a->force && n < i->n_sketches; n++) {
-        _cleanup_(freep) char *path = xasprintf("%s/%s.ini", a->output, i->sketches[n]->name);
+    for (size_t n = 0; !a->force && n < i->batch.n_sketches; n++) {
+        _cleanup_(freep) char *path = xasprintf("%s/%s.ini", a->output, i->batch.sketches[n]->name);
         if (access(path, F_OK) == 0) {
             say_error("%s is there already, and nothing was written (--force replaces it)", path);
             return TOOL_FAILED;
         }
     }
     ToolStatus status = TOOL_DONE;
-    for (size_t n = 0; status == TOOL_DONE && n < i->n_sketches; n++)
-        status = write_one(a->output, i->sketches[n], a->force);
+    for (size_t n = 0; status == TOOL_DONE && n < i->batch.n_sketches; n++)
+        status = write_one(a->output, i->batch.sketches[n], a->force);
     return status;
 }
 
 static void print_files(const Import *i)
 {
-    for (size_t n = 0; n < i->n_sketches; n++) {
-        _cleanup_(freep) char *text = sketch_text(i->sketches[n]);
-        if (i->n_sketches > 1)
-            printf("%s# --- modules.d/%s.ini\n", n > 0 ? "\n" : "", i->sketches[n]->name);
+    for (size_t n = 0; n < i->batch.n_sketches; n++) {
+        _cleanup_(freep) char *text = sketch_text(i->batch.sketches[n]);
+        if (i->batch.n_sketches > 1)
+            printf("%s# --- modules.d/%s.ini\n", n > 0 ? "\n" : "", i->batch.sketches[n]->name);
         fputs(text, stdout);
     }
 }
@@ -130,12 +130,12 @@ ToolStatus verb_import(const Args *a)
     if (status != TOOL_DONE)
         return status;
     if (a->json) {
-        print_notes_json(&i->notes);
+        print_notes_json(&i->batch.notes);
         return TOOL_DONE;
     }
     if (!a->output)
         print_files(i);
     fflush(stdout);
-    print_notes(&i->notes);
+    print_notes(&i->batch.notes);
     return TOOL_DONE;
 }

@@ -200,7 +200,7 @@ static void tell(const Args *a, const Init *i, const char *path)
 {
     _cleanup_(freep) char *take = next_take_configuration(a->instance);
     printf("wrote %s\n", path);
-    STRV_FOREACH (line, i->notes)
+    STRV_FOREACH (line, i->line.notes)
         printf("  %s\n", *line);
     printf("  user %s: %s\n", i->user, i->user_why);
     if (a->output) {

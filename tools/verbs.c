@@ -272,6 +272,35 @@ const Verb verbs[] = {
 
 const size_t verbs_n = ELEMENTS(verbs);
 
+const Verb *verb_by_name(const char *name)
+{
+    for (size_t i = 0; i < verbs_n; i++)
+        if (strcmp(name, verbs[i].name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+bool verb_takes(const Verb *v, OptionId id)
+{
+    const unsigned everywhere = OPTION_BIT(OPTION_INSTANCE) | OPTION_BIT(OPTION_NO_PAGER) | OPTION_BIT(OPTION_HELP) |
+                                OPTION_BIT(OPTION_VERSION);
+    return ((everywhere | v->options) & OPTION_BIT(id)) != 0;
+}
+
+OptionId option_by_letter(char letter, const Verb *v)
+{
+    OptionId found = OPTION_N;
+    for (OptionId id = 0; letter && id < OPTION_N; id++)
+        if (options[id].letter == letter && (found == OPTION_N || (v && !verb_takes(v, found) && verb_takes(v, id))))
+            found = id;
+    return found;
+}
+
+bool verb_takes_command(const Verb *v)
+{
+    return strstr(v->words, "-- ") != NULL;
+}
+
 static void add_option(StrBuf *b, OptionId id)
 {
     const Option *o = &options[id];

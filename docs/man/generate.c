@@ -14,8 +14,8 @@
 
 #include "base/str.h"
 #include "policies/keys.h"
+#include "policies/quantities.h"
 #include "policies/seccomp.h"
-#include "policies/values.h"
 #include "supervisor/options.h"
 #include "tools/tool.h"
 

@@ -210,15 +210,12 @@ static int set_up_bus(Connection *c, int *fd)
         return r;
     c->fd = TAKE_FD(*fd);
     if ((r = sd_bus_set_server(c->bus, 1, c->control->guid)) < 0 || (r = sd_bus_negotiate_fds(c->bus, 1)) < 0 ||
-        (r = sd_bus_start(c->bus)) < 0 || (r = sd_bus_add_filter(c->bus, NULL, on_message, c)) < 0 ||
-        (r = manager_attach(c)) < 0 || (r = module_attach(c)) < 0)
+        (r = sd_bus_start(c->bus)) < 0 || (r = sd_bus_add_filter(c->bus, NULL, on_message, c)) < 0)
         return r;
     /* sd-bus raises the send buffer to 8 MiB (as root past wmem_max): a client that does not read would be found out
      * only after that much. */
     static const int size = SEND_BUFFER;
-    if (setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) < 0)
-        return -errno;
-    return peer_attach(c);
+    return setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) < 0 ? -errno : 0;
 }
 
 static int set_up_sources(Connection *c)

@@ -1,4 +1,4 @@
-/* See control.h. This file has the socket, the limits, the answers that are owed, the signals and the end.
+/* See control.h. This file has the socket, the limits, what a client is shown, the signals and the end.
  *
  * Refusing a client costs accept and close: the backlog must not fill with peers that nobody will ever serve, and a
  * client that is closed at once learns it at once. When descriptors have run out a spare one is given up for that. */
@@ -22,66 +22,6 @@ enum {
     ACCEPTS_MAX = 16,                    /* a turn of the loop */
     REFUSAL_LOG_USEC = 10 * USEC_PER_SEC /* refusals are logged once, then at most that often */
 };
-
-/* --- answers that are owed ---------------------------------------------------------------------------------------- */
-
-ControlReply *reply_new(Connection *c, sd_bus_message *call)
-{
-    if (c->n_replies >= CONTROL_REPLIES_MAX)
-        return NULL;
-    ControlReply *r = new0(ControlReply);
-    *r = (ControlReply){
-        .control = c->control, .connection = c, .call = sd_bus_message_ref(call), .next = c->control->replies};
-    if (r->next)
-        r->next->previous = r;
-    c->control->replies = r;
-    c->n_replies++;
-    return r;
-}
-
-/* Takes it out of the control's list and off its connection; whoever holds it may still answer. */
-static void reply_detach(ControlReply *r)
-{
-    if (!r->control)
-        return;
-    if (r->previous)
-        r->previous->next = r->next;
-    else
-        r->control->replies = r->next;
-    if (r->next)
-        r->next->previous = r->previous;
-    if (r->connection)
-        r->connection->n_replies--;
-    r->control = NULL;
-    r->connection = NULL;
-    r->call = sd_bus_message_unref(r->call);
-}
-
-static void reply_send(const ControlReply *r, const char *error_name, const char *message)
-{
-    if (!r->connection || sd_bus_message_get_expect_reply(r->call) <= 0)
-        return;
-    sd_bus_message *m = NULL;
-    int k = error_name ? sd_bus_message_new_method_errorf(r->call, &m, error_name, "%s", message)
-                       : sd_bus_message_new_method_return(r->call, &m);
-    if (k >= 0)
-        connection_send(r->connection, m, error_name ? strlen(message) : 0);
-    sd_bus_message_unref(m);
-}
-
-void control_reply_done(ControlReply *r)
-{
-    reply_send(r, NULL, NULL);
-    reply_detach(r);
-    free(r);
-}
-
-void control_reply_fail(ControlReply *r, const char *error_name, const char *message)
-{
-    reply_send(r, error_name, message);
-    reply_detach(r);
-    free(r);
-}
 
 /* --- signals ------------------------------------------------------------------------------------------------------ */
 
@@ -179,6 +119,14 @@ static const char *over_limit(const Control *c, uid_t uid)
     return NULL;
 }
 
+static int attach_objects(Connection *c)
+{
+    int r = manager_attach(c);
+    if (r >= 0)
+        r = module_attach(c);
+    return r < 0 ? r : peer_attach(c);
+}
+
 static void serve(Control *c, int fd)
 {
     struct ucred peer = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
@@ -195,10 +143,14 @@ static void serve(Control *c, int fd)
     }
     Connection *connection = NULL;
     int r = connection_new(c, fd, &peer, &connection);
-    if (r < 0)
+    if (r >= 0)
+        r = attach_objects(connection);
+    if (r < 0) {
         log_refusal(c, &peer, strerror(-r));
-    else
-        c->connections[c->n_connections++] = connection;
+        connection_free(connection);
+        return;
+    }
+    c->connections[c->n_connections++] = connection;
 }
 
 /* No descriptor is left to accept with: without this the listener would stay readable and the loop spin. */
@@ -308,11 +260,7 @@ Control *control_close(Control *c)
         (void)unlinkat(c->dirfd, CONTROL_SOCKET, 0);
     sd_event_source_disable_unref(c->accept);
     fd_close(c->listener);
-    while (c->replies) {
-        ControlReply *r = c->replies;
-        reply_send(r, CONTROL_ERROR_SHUTTING_DOWN, "the daemon is shutting down");
-        reply_detach(r); /* freed by who answers it */
-    }
+    replies_cancel(c);
     flush_all(c);
     for (size_t i = 0; i < c->n_connections; i++)
         connection_free(c->connections[i]);

@@ -1,4 +1,5 @@
-/* What the files of control/ share and nobody else sees.
+/* What the files of control/ share and nobody else sees. From bottom to top: connection (one client), replies, manager,
+ * module and peer (what it is shown), control (all clients).
  *
  * Ownership: Control owns its connections and its replies; a Connection owns its bus, event sources and queue record. A
  * connection is never freed while it may be on the stack: connection_drop() marks it dead and arms the reaper. */
@@ -69,13 +70,8 @@ struct Control {
     bool closing;
 };
 
-/* control.c */
-/* Takes the call over: its answer is owed from now on. NULL when the connection has too many under way (the caller
- * then answers with LimitsExceeded). */
-ControlReply *reply_new(Connection *c, sd_bus_message *call);
-
 /* connection.c */
-/* Takes fd in every case. */
+/* Without objects yet, which control.c attaches. Takes fd in every case. */
 int connection_new(Control *control, int fd, const struct ucred *peer, Connection **ret);
 Connection *connection_free(Connection *c);
 /* To be freed at the next turn of the loop; `why` is logged when not NULL. */
@@ -85,6 +81,13 @@ void connection_send(Connection *c, sd_bus_message *m, size_t payload);
 Access connection_access(const Connection *c, struct ucred *ret_peer);
 /* Writes what is queued, without blocking and without reading. True when nothing is left or the peer is gone. */
 bool connection_flushed(Connection *c);
+
+/* replies.c */
+/* Takes the call over: its answer is owed from now on. NULL when the connection has too many under way (the caller
+ * then answers with LimitsExceeded). */
+ControlReply *reply_new(Connection *c, sd_bus_message *call);
+/* Answers all that are owed with ShuttingDown; who holds one of them may still answer it, to nobody. */
+void replies_cancel(Control *c);
 
 /* manager.c, module.c, peer.c: each adds its vtable. */
 int manager_attach(Connection *c);

@@ -5,12 +5,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/fd.h"
-#include "supervisor/run/hook.h"
-#include "supervisor/run/notify.h"
-#include "supervisor/run/reload.h"
-#include "supervisor/run/start.h"
-
 void module_clear_error(Module *m)
 {
     free(TAKE_PTR(m->last_error_stage));
@@ -32,26 +26,6 @@ Generation *generation_new(Module *m)
     g->pidfd = -EBADF;
     m->generation = g;
     return g;
-}
-
-Generation *generation_free(Generation *g)
-{
-    if (!g)
-        return NULL;
-    sd_event_source_disable_unref(g->child_source);
-    sd_event_source_disable_unref(g->main_source);
-    sd_event_source_disable_unref(g->start_timer);
-    launch_free(g->launch);
-    hook_free(g->hook);
-    reload_free(g->reload);
-    notify_free(g->notify);
-    box_free(g->leaf);
-    fd_close(g->pidfd);
-    free(g->status_text);
-    if (g->module->generation == g)
-        g->module->generation = NULL;
-    free(g);
-    return NULL;
 }
 
 int generation_signal_main(const Generation *g, int sig)

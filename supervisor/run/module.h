@@ -2,8 +2,8 @@
  * generation: one run, with its leaf, its main process and the sources that watch it.
  *
  * Ownership: the host owns Modules (parallel to Policy.modules); a Module owns at most one Generation; a
- * Generation owns its leaf handle, pidfd, readiness and teardown state and frees them in generation_free(). Everything
- * happens on the one event loop. */
+ * Generation owns its leaf handle, pidfd, readiness and teardown state and frees them in generation_free()
+ * (generation.h). Everything happens on the one event loop. */
 #pragma once
 
 #include "policies/policy.h"
@@ -72,7 +72,7 @@ struct Module {
     Generation *generation;
     uint64_t last_generation;
 
-    /* What is wanted and where it stands: only supervisor/jobs.c and pump.c write these. */
+    /* What is wanted and where it stands: only supervisor/jobs.c, failure.c and pump.c write these. */
     bool leaving;         /* to be dropped when it is down: see roster.h */
     bool want_up;         /* somebody wants it to run: recovery may start it again */
     bool want_restart;    /* start again once it is down */
@@ -106,8 +106,6 @@ void module_set_error(Module *m, const char *stage, const char *message);
 void module_clear_error(Module *m);
 
 Generation *generation_new(Module *m);
-/* Frees what is left of it; the leaf must be removed or abandoned by then. */
-Generation *generation_free(Generation *g);
 /* Signals the main process, never another one that has its pid by now. */
 int generation_signal_main(const Generation *g, int sig);
 /* Takes a lifecycle step and tells the host; a wrong one is an error event and changes nothing. */

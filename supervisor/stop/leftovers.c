@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "supervisor/run/generation.h"
 #include "supervisor/stop/teardown.h"
 
 #define ORPHAN_STOP_USEC (10 * USEC_PER_SEC)
@@ -66,7 +67,7 @@ static int find_in_module(RunContext *ctx, CgroupTree *tree, const Policy *polic
 {
     _cleanup_strv_ char **names = NULL;
     _cleanup_(freep) char *parent = xasprintf("modules/%s", name);
-    int r = group_children(tree, parent, &names);
+    int r = cgroup_tree_children(tree, parent, &names);
     if (r < 0)
         return error_errno(e, r, "cannot look into the tree of module %s", name);
     STRV_FOREACH (child, names) {
@@ -90,7 +91,7 @@ int leftovers_find(RunContext *ctx, CgroupTree *tree, const Policy *policy, Modu
     _cleanup_strv_ char **names = NULL;
     Module **list = *ret;
     size_t n = *ret_n, before = n;
-    int r = group_children(tree, "modules", &names);
+    int r = cgroup_tree_children(tree, "modules", &names);
     if (r == -ENOENT)
         r = 0;
     STRV_FOREACH (name, names)
@@ -119,7 +120,7 @@ void leftover_take_down(Module *m, void (*finished)(Generation *g))
 void leftovers_sweep(CgroupTree *tree)
 {
     _cleanup_strv_ char **names = NULL;
-    if (group_children(tree, "modules", &names) < 0)
+    if (cgroup_tree_children(tree, "modules", &names) < 0)
         return;
     STRV_FOREACH (name, names) {
         _cleanup_(freep) char *path = xasprintf("modules/%s", *name);

@@ -44,5 +44,16 @@ def test_five_from_now_on_and_usage():
     assert calendar().returncode == 2
     r = calendar("--base-time", "daily", "hourly")
     assert (r.returncode, r.stdout) == (2, "")
-    assert r.stderr == "bulkhead: --base-time: 'daily' is not one time (2026-12-24 18:00)\n"
+    assert r.stderr == ("bulkhead: --base-time: 'daily' is no time (15m, '10 min ago', 12:00, '2026-11-20 12:00', yesterday, @EPOCH); "
+                        "see: bulkhead calendar --help\n")
     assert calendar("--base-time", "Nonsday", "hourly").returncode == 2
+
+
+def test_base_time_takes_what_since_takes():
+    r = calendar("--json", "--base-time", "@1704067200", "-n1", "hourly")
+    assert json.loads(r.stdout)[0]["next_usec"] == [1704070800 * 10**6]
+    for when in ("2024-01-01T01:00", "2024-01-01 9:00 Asia/Tokyo", "2024-01-01"):
+        r = calendar("--json", "--base-time", when, "-n1", "2024-01-01 0..1:30")
+        assert json.loads(r.stdout)[0]["next_usec"] == [(1704070800 if "T01" in when else 1704067200) * 10**6 + 1800 * 10**6], when
+    r = calendar("--base-time", "90 min ago", "-n1", "hourly")
+    assert r.returncode == 0 and r.stdout.endswith(" ago\n"), r.stdout

@@ -69,7 +69,8 @@ def lines_of(path):
 # --- the units of packages
 
 
-@pytest.mark.parametrize("unit", PACKAGES)
+# The same names of tests on every release, whatever its version of php and postgres.
+@pytest.mark.parametrize("unit", PACKAGES, ids=[re.sub(r"\d+(\.\d+)?", "N", unit) for unit in PACKAGES])
 def test_units_of_debian(config, unit):
     account = imported(config, UNITS / unit)
     files = {n["file"] for n in account}

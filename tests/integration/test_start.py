@@ -83,8 +83,9 @@ def test_a_required_module_that_is_not_ready_in_time(daemon):
 
 def test_start_delay_spaces_the_starts(daemon):
     d = daemon({f"m{i}": {"module.exec": f"{helper('probe')} m{i}", "module.ready": "notify"} for i in range(4)}, supervisor={"start_delay": "200ms"})
-    starts = sorted(m.nsec for m in d.marks.of("up"))
-    assert len(starts) == 4 and all(b - a > 150e6 for a, b in zip(starts, starts[1:])), starts
+    d.wait_event(event="started")
+    starts = [e["time_usec"] for e in d.events.read() if e["event"] == "creating"]
+    assert len(starts) == 4 and all(b - a > 195000 for a, b in zip(starts, starts[1:])), starts
     d.stop()
 
 

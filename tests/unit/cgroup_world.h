@@ -210,7 +210,7 @@ static inline bool sweep(const char *path)
 {
     char **names = NULL;
     bool found = false;
-    if (group_children(tree, path, &names) < 0)
+    if (cgroup_tree_children(tree, path, &names) < 0)
         return false;
     STRV_FOREACH (name, names) {
         _cleanup_(freep) char *sub = xasprintf("%s%s%s", path, *path ? "/" : "", *name);

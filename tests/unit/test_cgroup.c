@@ -348,8 +348,8 @@ static void test_open_unmakes(void **state)
     Error e = {0};
     static const char *const bad[] = {"", ".", "..", ".x", "a/b"};
     for (size_t i = 0; i < ELEMENTS(bad); i++)
-        assert_int_equal(tree_open_host(&host, bad[i], &t, &e), -EINVAL);
-    assert_int_equal(tree_open_host(&host, "root", &t, &e), -ENOENT);
+        assert_int_equal(root_open_host(&host, bad[i], &t, &e), -EINVAL);
+    assert_int_equal(root_open_host(&host, "root", &t, &e), -ENOENT);
     assert_null(t);
     assert_non_null(strstr(e.msg, "cannot make the cgroup /nowhere/x/root"));
     _cleanup_(freep) char *made = xasprintf("%s/root", dir);

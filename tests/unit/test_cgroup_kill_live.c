@@ -194,12 +194,12 @@ static void test_children(void **state)
     g[2] = make("m/api");
     g[3] = make("m/web/1");
     char **names = NULL;
-    assert_int_equal(group_children(tree, "m", &names), 0);
+    assert_int_equal(cgroup_tree_children(tree, "m", &names), 0);
     assert_int_equal(strv_length(names), 2);
     assert_string_equal(names[0], "api");
     assert_string_equal(names[1], "web");
     strv_free(names);
-    assert_int_equal(group_children(tree, "m/none", &names), -ENOENT);
+    assert_int_equal(cgroup_tree_children(tree, "m/none", &names), -ENOENT);
     /* Processes of sub-groups count for the parents. */
     Child c = child_start(g[3], do_pause, NULL);
     assert_int_equal(group_populated(g[0]), 1);

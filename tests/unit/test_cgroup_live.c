@@ -25,7 +25,7 @@ static void test_tree(void **state)
     for (size_t i = 0; i < ELEMENTS(all); i++)
         assert_true(tree_carrier(tree, (Hierarchy)(CG_MEMORY + i)) >= 0);
     char **names = NULL;
-    assert_int_equal(group_children(tree, "", &names), 0);
+    assert_int_equal(cgroup_tree_children(tree, "", &names), 0);
     assert_int_equal(strv_length(names), tree->moved ? 1 : 0); /* the probe's group is gone */
     strv_free(names);
 }
@@ -82,7 +82,7 @@ static void test_half_a_leaf(void **state)
     if (last != CG_UNIFIED) /* what was made before the failure was unmade */
         assert_int_equal(faccessat(tree->fd[CG_UNIFIED], "half", F_OK, 0), -1);
     char **names = NULL;
-    assert_int_equal(group_children(tree, "", &names), 0);
+    assert_int_equal(cgroup_tree_children(tree, "", &names), 0);
     assert_true(strv_contains(names, "half"));
     strv_free(names);
     assert_ok(group_open(tree, "half", &g, &e), &e);
@@ -226,18 +226,23 @@ static void test_cpu_max(void **state)
     assert_ok(group_set_limits(g, &l, &e), &e);
     Child c = child_start(g, do_spin, NULL);
     GroupStats a, b;
-    assert_int_equal(group_read_stats(g, &a), 0);
-    uint64_t t0 = now_monotonic();
-    /* The window to measure over; it must not end early. */
-    struct pollfd p = {.fd = c.pidfd, .events = POLLIN};
-    assert_int_equal(poll(&p, 1, 2000), 0);
-    assert_int_equal(group_read_stats(g, &b), 0);
-    uint64_t elapsed = now_monotonic() - t0;
-    double share = (double)(b.cpu_usage_usec - a.cpu_usage_usec) * 100 / (double)elapsed;
-    print_message("a spinner under cpu_max 20%% got %.1f%%, throttled for %.1f s\n", share,
-                  (double)b.cpu_throttled_usec / 1e6);
-    assert_true(share > 15 && share < 25);
-    assert_true(b.cpu_throttled_usec != UINT64_MAX && b.cpu_throttled_usec > a.cpu_throttled_usec);
+    double share = 0;
+    bool throttled = false;
+    /* Never more than it may; as much as it may as soon as the machine lets it, which may be busy. */
+    for (int i = 0; i < 20 && !(share > 15 && throttled); i++) {
+        assert_int_equal(group_read_stats(g, &a), 0);
+        uint64_t t0 = now_monotonic();
+        /* The window to measure over; it must not end early. */
+        struct pollfd p = {.fd = c.pidfd, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, 2000), 0);
+        assert_int_equal(group_read_stats(g, &b), 0);
+        share = (double)(b.cpu_usage_usec - a.cpu_usage_usec) * 100 / (double)(now_monotonic() - t0);
+        print_message("a spinner under cpu_max 20%% got %.1f%%, throttled for %.1f s\n", share,
+                      (double)b.cpu_throttled_usec / 1e6);
+        assert_true(share < 25);
+        throttled = b.cpu_throttled_usec != UINT64_MAX && b.cpu_throttled_usec > a.cpu_throttled_usec;
+    }
+    assert_true(share > 15 && throttled);
     kill_and_drop(g, &c);
 }
 

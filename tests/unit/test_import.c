@@ -3,6 +3,7 @@
 #include "tests/unit/config_dir.h"
 
 #include "base/clock.h"
+#include "policies/quantities.h"
 #include "policies/words.h"
 #include "tools/import/command.h"
 #include "tools/import/runscript.h"

@@ -190,9 +190,9 @@ static void test_guesses(void **state)
         assert_int_equal(guess(&full, cases[i].path, cases[i].line, NULL, NULL, &init, &e), 0);
         _cleanup_(freep) char *ini = init_text(&init), *exec = xasprintf("\nexec = %s\n", cases[i].exec);
         if (!strstr(ini, exec) || !str_equal(init.name, cases[i].name) || !str_equal(init.user, cases[i].user) ||
-            !str_equal(init.ready, cases[i].ready) || strv_length(init.notes) != cases[i].notes)
+            !str_equal(init.ready, cases[i].ready) || strv_length(init.line.notes) != cases[i].notes)
             fail_msg("%s: name %s, user %s, ready %s, %zu notes\n%s", cases[i].line, init.name, init.user, init.ready,
-                     strv_length(init.notes), ini);
+                     strv_length(init.line.notes), ini);
         init_done(&init);
     }
 }
@@ -259,9 +259,9 @@ static void expect_passes(const Init *i)
     if (policy_load(dir, shared, &p, &c) < 0)
         fail_msg("%s: %s\n%s", c.items[0].key, c.items[0].message, ini);
     const ModulePolicy *m = policy_find(p, i->name);
-    assert_int_equal(strv_length(m->exec), strv_length(i->argv));
-    for (size_t k = 0; i->argv[k]; k++)
-        assert_string_equal(m->exec[k], i->argv[k]);
+    assert_int_equal(strv_length(m->exec), strv_length(i->line.argv));
+    for (size_t k = 0; i->line.argv[k]; k++)
+        assert_string_equal(m->exec[k], i->line.argv[k]);
     policy_freep(&p);
     config_free(dir);
 }

@@ -10,8 +10,9 @@
 #include <sys/wait.h>
 
 #include "policies/keys.h"
+#include "policies/quantities.h"
 #include "policies/seccomp_rule.h"
-#include "policies/values.h"
+#include "policies/words.h"
 #include "supervisor/options.h"
 #include "supervisor/run/lifecycle.h"
 #include "supervisor/stop/phases.h"
@@ -345,12 +346,13 @@ static void test_options_and_verbs_in_the_prose(void **state)
 /* Parses the words of `line`, a command in a shell, up to what ends it. */
 static void command_is_right(const char *line, void *userdata)
 {
-    _cleanup_(freep) char *command = xstrndup(line, strcspn(line, "|&;"));
-    _cleanup_strv_ char **argv = NULL;
-    for (char *save = NULL, *w = strtok_r(command, " ", &save); w; w = strtok_r(NULL, " ", &save))
-        strv_add(&argv, w);
+    _cleanup_strv_ char **words = NULL, **argv = NULL;
     Args a;
     Error e = {0};
+    if (words_split(line, WORDS_BLANKS, &words, &e) < 0)
+        fail_msg("%s: '%s': %s", (const char *)userdata, line, e.msg);
+    for (char **w = words; *w && (!**w || !strchr("|&;", **w)); w++)
+        strv_add(&argv, *w);
     if (args_parse((int)strv_length(argv), argv, NULL, &a, &e) < 0)
         fail_msg("%s: '%s': %s", (const char *)userdata, line, e.msg);
     args_done(&a);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "policies/load.h"
+#include "policies/environment.h"
 #include "policies/reader.h"
 
 static void record(void *user, const char *section, const char *key, const char *value, unsigned line)

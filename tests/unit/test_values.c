@@ -5,6 +5,7 @@
 #include <sys/capability.h>
 
 #include "base/clock.h"
+#include "policies/quantities.h"
 #include "policies/words.h"
 
 typedef struct Number {

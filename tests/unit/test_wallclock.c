@@ -1,5 +1,5 @@
 /* Being told of a clock that is set: by the file of tests, and that the kernel is asked as it must be. That it answers
- * is tried where a clock may be set: tests/vm/test_clock.py. */
+ * is tried where a clock may be set: tests/vm/test_wall_clock.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

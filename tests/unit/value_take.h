@@ -5,6 +5,8 @@
 #include "tests/unit/config_dir.h"
 
 #include "policies/keys.h"
+#include "policies/nss.h"
+#include "policies/policy.h"
 #include "policies/values.h"
 
 static Nss *nss;

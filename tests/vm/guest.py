@@ -41,7 +41,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bulk
 BOOT_PATIENCE = 400  # seconds from power on to "up"; 20 to 40 are usual, on a machine with other work it was 200
 RUN_PATIENCE = 120  # seconds for a command, unless told otherwise
 PR_SET_PDEATHSIG = 1
-KERNEL = "root=/dev/vda rw console=ttyS0 panic=-1 systemd.show_status=1"
+# Retpolines defeat TCG's prediction of jumps: without them a boot takes a third less processor time.
+KERNEL = "root=/dev/vda rw console=ttyS0 panic=-1 systemd.show_status=1 mitigations=off"
 
 
 class GuestError(Exception):

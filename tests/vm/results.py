@@ -50,7 +50,8 @@ def read_skips(path):
 
 def names(collected):
     """The tests that `pytest --collect-only -q` tells of."""
-    return [line.strip().rpartition("/")[2] for line in collected.splitlines() if "::" in line]
+    lines = [line.strip().partition("::") for line in collected.splitlines() if "::" in line]
+    return [f"{path.rpartition('/')[2]}::{name}" for path, _, name in lines]
 
 
 def wrong(results, skips, expected=None):

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "policies/quantities.h"
 #include "policies/words.h"
 
 void foreign_commands_done(ForeignCommands *c)

@@ -7,13 +7,15 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "tools/import/supervisord.h"
+#include "tools/import/svdir.h"
 
 enum { FILE_MAX_BYTES = 1 << 20 };
 
 Import *import_new(void)
 {
     Import *i = new0(Import);
-    i->nss = nss_new();
+    batch_init(&i->batch);
     return i;
 }
 
@@ -21,38 +23,17 @@ Import *import_free(Import *i)
 {
     if (!i)
         return NULL;
-    for (size_t n = 0; n < i->n_sketches; n++)
-        sketch_free(i->sketches[n]);
-    units_done(i);
-    free(i->sketches);
-    notes_done(&i->notes);
-    nss_free(i->nss);
-    strv_free(i->files);
+    units_done(&i->units);
+    batch_done(&i->batch);
     free(i);
     return NULL;
 }
 
-const char *import_file(Import *i, const char *path)
-{
-    strv_add(&i->files, path);
-    return i->files[strv_length(i->files) - 1];
-}
-
-int import_add(Import *i, const char *name, const char *origin, Sketch **ret, Error *e)
-{
-    for (size_t n = 0; n < i->n_sketches; n++)
-        if (strcmp(i->sketches[n]->name, name) == 0)
-            return error_set(e, -EEXIST, "%s and %s would both be the module %s (import them one by one)",
-                             i->sketches[n]->origin, origin, name);
-    *ret = ARRAY_PUSH(i->sketches, i->n_sketches) = sketch_new(name, origin, &i->notes, i->nss);
-    return 0;
-}
-
 /* Service directories below a scan directory: /etc/sv, /etc/s6/sv. */
-static int take_directory(Import *i, const char *dir, Error *e)
+static int take_directory(Batch *b, const char *dir, Error *e)
 {
     if (svdir_looks_so(dir))
-        return svdir_take(i, dir, e);
+        return svdir_take(b, dir, e);
     struct dirent **names = NULL;
     int n = scandir(dir, &names, NULL, alphasort), r = n < 0 ? error_errno(e, -errno, "cannot read %s", dir) : 0;
     size_t found = 0;
@@ -60,7 +41,7 @@ static int take_directory(Import *i, const char *dir, Error *e)
         _cleanup_(freep) char *below = xasprintf("%s/%s", dir, names[k]->d_name);
         if (r == 0 && names[k]->d_name[0] != '.' && svdir_looks_so(below)) {
             found++;
-            r = svdir_take(i, below, e);
+            r = svdir_take(b, below, e);
         }
         free(names[k]);
     }
@@ -78,19 +59,19 @@ int import_take(Import *i, const char *word, Error *e)
     struct stat st;
     if (stat(word, &st) < 0) {
         if (errno == ENOENT && (units_named(word) || !strchr(word, '/')))
-            return units_take(i, word, e);
+            return units_take(&i->units, &i->batch, word, e);
         return error_errno(e, -errno, "cannot read %s", word);
     }
     if (S_ISDIR(st.st_mode))
-        return take_directory(i, word, e);
+        return take_directory(&i->batch, word, e);
     if (units_named(word))
-        return units_take(i, word, e);
+        return units_take(&i->units, &i->batch, word, e);
     _cleanup_(freep) char *text = NULL;
     int r = file_read_all(AT_FDCWD, word, FILE_MAX_BYTES, &text, NULL);
     if (r < 0)
         return error_errno(e, r, "cannot read %s", word);
     if (supervisord_looks_so(text))
-        return supervisord_take(i, word, e);
+        return supervisord_take(&i->batch, word, e);
     return error_set(e, -EINVAL,
                      "%s is neither a unit (NAME.service, .timer, .socket) nor has it a section of supervisord "
                      "([program:x]); of runit and s6 give the directory",
@@ -99,8 +80,8 @@ int import_take(Import *i, const char *word, Error *e)
 
 int import_finish(Import *i, char *const *known, Error *e)
 {
-    int r = units_finish(i, e);
+    int r = units_finish(&i->units, &i->batch, e);
     if (r == 0)
-        sketches_bind(i->sketches, i->n_sketches, known);
+        sketches_bind(i->batch.sketches, i->batch.n_sketches, known);
     return r;
 }

@@ -6,6 +6,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "policies/names.h"
+#include "policies/policy.h"
+#include "policies/values.h"
 #include "policies/words.h"
 
 const char *const import_status_names[IMPORT_STATUS_N] = {"carried", "changed", "dropped"};

@@ -7,7 +7,8 @@
 #pragma once
 
 #include "base/str.h"
-#include "policies/values.h"
+#include "policies/keys.h"
+#include "policies/nss.h"
 
 typedef enum ImportStatus { IMPORT_CARRIED, IMPORT_CHANGED, IMPORT_DROPPED, IMPORT_STATUS_N } ImportStatus;
 extern const char *const import_status_names[IMPORT_STATUS_N];

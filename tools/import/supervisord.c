@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "policies/environment.h"
 #include "policies/words.h"
 #include "tools/import/command.h"
 #include "tools/import/supervisord.h"

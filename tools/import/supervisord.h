@@ -1,8 +1,7 @@
 /* Between the syntax and options of supervisord.conf (supervisord.c) and its sections (supervisord_files.c). */
 #pragma once
 
-#include "policies/load.h"
-#include "tools/import/import.h"
+#include "tools/import/batch.h"
 #include "tools/import/unitfile.h"
 
 /* A [program:x] on its way. Strings are borrowed but for variables. */
@@ -32,3 +31,8 @@ void supervisord_parse(const char *text, const char *file, UnitEntries *entries)
 int supervisord_expand(const Program *p, const char *value, char **ret, Error *e);
 /* Makes the module of the lines of its section. */
 void program_import(Program *p, const UnitEntry *entries, size_t n);
+
+/* Does the text hold a section of supervisord's? */
+bool supervisord_looks_so(const char *text);
+/* The programs of the file and of what it includes. 0, or negative with *e. */
+int supervisord_take(Batch *b, const char *path, Error *e);

@@ -1,4 +1,4 @@
-/* The sections of supervisord.conf and of what it includes. See import.h. */
+/* The sections of supervisord.conf and of what it includes. See supervisord.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -10,7 +10,7 @@
 
 enum { FILE_MAX_BYTES = 1 << 20 };
 
-static int read_file(Import *i, const char *path, UnitEntries *entries, Error *e);
+static int read_file(Batch *b, const char *path, UnitEntries *entries, Error *e);
 
 static const char *here_of(const char *path, char **buffer)
 {
@@ -21,7 +21,7 @@ static const char *here_of(const char *path, char **buffer)
 }
 
 /* [include] files = GLOB...; includes in included files are not followed, as supervisord does not either. */
-static int include(Import *i, const UnitEntry *x, UnitEntries *entries, Error *e)
+static int include(Batch *b, const UnitEntry *x, UnitEntries *entries, Error *e)
 {
     _cleanup_strv_ char **words = NULL;
     _cleanup_(freep) char *here = NULL, *text = NULL;
@@ -36,26 +36,26 @@ static int include(Import *i, const UnitEntry *x, UnitEntries *entries, Error *e
         glob_t found = {0};
         if (glob(pattern, 0, NULL, &found) == 0)
             for (size_t n = 0; r == 0 && n < found.gl_pathc; n++)
-                r = read_file(i, found.gl_pathv[n], entries, e);
+                r = read_file(b, found.gl_pathv[n], entries, e);
         globfree(&found);
     }
     return r;
 }
 
-static int read_file(Import *i, const char *path, UnitEntries *entries, Error *e)
+static int read_file(Batch *b, const char *path, UnitEntries *entries, Error *e)
 {
     _cleanup_(freep) char *text = NULL;
     int r = file_read_all(AT_FDCWD, path, FILE_MAX_BYTES, &text, NULL);
     if (r < 0)
         return error_errno(e, r, "cannot read %s", path);
-    supervisord_parse(text, import_file(i, path), entries);
+    supervisord_parse(text, batch_file(b, path), entries);
     return 0;
 }
 
-static void tell(Import *i, const UnitEntry *x, ImportStatus status, const char *why)
+static void tell(Batch *b, const UnitEntry *x, ImportStatus status, const char *why)
 {
     const FromLine from = {x->file, x->line, x->key ? x->key : x->value, x->key ? x->value : NULL};
-    notes_add(&i->notes, &from, status, NULL, why);
+    notes_add(&b->notes, &from, status, NULL, why);
 }
 
 /* What follows "kind:" of a section's name, or NULL. */
@@ -93,7 +93,7 @@ static const UnitEntry *option(const UnitEntries *all, const char *section, cons
     return found;
 }
 
-static int import_program(Import *i, const UnitEntries *all, const char *section, Error *e)
+static int import_program(Batch *b, const UnitEntries *all, const char *section, Error *e)
 {
     const char *program = program_of(section);
     const UnitEntry *group = group_of(all, program), *count = option(all, section, "numprocs"),
@@ -110,7 +110,7 @@ static int import_program(Import *i, const UnitEntries *all, const char *section
                  .count = count ? count->value : "1",
                  .user = user ? user->value : NULL};
     p.many = strcmp(p.count, "1") != 0 && sketch_knows("module.instances");
-    int r = import_add(i, name, origin, &p.s, e);
+    int r = batch_add(b, name, origin, &p.s, e);
     _cleanup_(freep) char *text = NULL;
     if (r == 0 && shared && (r = supervisord_expand(&p, shared->value, &text, e)) == 0)
         (void)words_split(text, WORDS_COMMAS, &p.variables, NULL);
@@ -139,21 +139,21 @@ static int import_program(Import *i, const UnitEntries *all, const char *section
 }
 
 /* A section that is no program's. */
-static void other_section(Import *i, const UnitEntry *x)
+static void other_section(Batch *b, const UnitEntry *x)
 {
     if (named(x->section, "group")) {
         if (str_equal(x->key, "priority"))
-            tell(i, x, IMPORT_DROPPED, "the order comes from what waits for what (requires, wants or after)");
+            tell(b, x, IMPORT_DROPPED, "the order comes from what waits for what (requires, wants or after)");
     } else if (named(x->section, "eventlistener")) {
-        tell(i, x, IMPORT_DROPPED,
+        tell(b, x, IMPORT_DROPPED,
              "listeners speak a protocol of supervisord's own (a module that reads bulkhead events -f --json)");
     } else if (strcmp(x->section, "supervisord") == 0 &&
                (str_equal(x->key, "environment") || str_equal(x->key, "user"))) {
-        tell(i, x, IMPORT_CARRIED, "for each program");
+        tell(b, x, IMPORT_CARRIED, "for each program");
     } else if (strcmp(x->section, "include") == 0) {
-        tell(i, x, IMPORT_CARRIED, "its files are read");
+        tell(b, x, IMPORT_CARRIED, "its files are read");
     } else if (x->key) {
-        tell(i, x, IMPORT_DROPPED, "it is about supervisord itself (bulkheadd has options of its own: bulkhead.ini)");
+        tell(b, x, IMPORT_DROPPED, "it is about supervisord itself (bulkheadd has options of its own: bulkhead.ini)");
     }
 }
 
@@ -166,24 +166,24 @@ static bool first_of(const UnitEntries *all, size_t n)
     return true;
 }
 
-int supervisord_take(Import *i, const char *path, Error *e)
+int supervisord_take(Batch *b, const char *path, Error *e)
 {
     UnitEntries all = {0};
-    int r = read_file(i, path, &all, e);
+    int r = read_file(b, path, &all, e);
     size_t own = all.n, programs = 0;
     for (size_t n = 0; r == 0 && n < own; n++)
         if (strcmp(all.items[n].section, "include") == 0 && str_equal(all.items[n].key, "files")) {
             const UnitEntry x = all.items[n];
-            r = include(i, &x, &all, e);
+            r = include(b, &x, &all, e);
         }
     for (size_t n = 0; r == 0 && n < all.n; n++) {
         const UnitEntry *x = &all.items[n];
         bool header = !x->key && x->value[0] == '[';
         if (!program_of(x->section)) {
-            other_section(i, x);
+            other_section(b, x);
         } else if (header && first_of(&all, n)) {
             programs++;
-            r = import_program(i, &all, x->section, e);
+            r = import_program(b, &all, x->section, e);
         }
     }
     if (r == 0 && programs == 0)

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "policies/environment.h"
 #include "policies/words.h"
 #include "tools/import/command.h"
 #include "tools/import/runscript.h"
@@ -316,7 +317,7 @@ const ServiceFile *service_file(const char *name)
     return NULL;
 }
 
-static void take_file(ServiceDir *d, const char *name, Import *i)
+static void take_file(ServiceDir *d, const char *name, Batch *b)
 {
     _cleanup_(freep) char *path = xasprintf("%s/%s", d->dir, name), *value = NULL;
     const ServiceFile *row = service_file(name);
@@ -325,7 +326,7 @@ static void take_file(ServiceDir *d, const char *name, Import *i)
     if (small && (!row || row->take != take_run))
         value = content(d->dir, name);
     const bool shown = value && !strchr(value, '\n') && row && row->take != take_up && row->take != take_after;
-    const FromLine from = {.file = import_file(i, path), .key = name, .value = shown ? value : NULL};
+    const FromLine from = {.file = batch_file(b, path), .key = name, .value = shown ? value : NULL};
     if (!row)
         sketch_fits(d->s, &from, "it stays where it is, for the program to find");
     else if (!row->take)
@@ -334,21 +335,21 @@ static void take_file(ServiceDir *d, const char *name, Import *i)
         row->take(d, row, &from);
 }
 
-int svdir_take(Import *i, const char *dir, Error *e)
+int svdir_take(Batch *b, const char *dir, Error *e)
 {
     _cleanup_(freep) char *real = realpath(dir, NULL), *type = content(dir, "type"), *name = NULL;
     if (!real)
         return error_errno(e, -errno, "cannot read %s", dir);
     const char *base = strrchr(real, '/') + 1;
     if (str_equal(type, "bundle")) {
-        const FromLine from = {.file = import_file(i, real), .key = "type", .value = type};
-        notes_add(&i->notes, &from, IMPORT_DROPPED, NULL,
+        const FromLine from = {.file = batch_file(b, real), .key = "type", .value = type};
+        notes_add(&b->notes, &from, IMPORT_DROPPED, NULL,
                   "a bundle is no module (start takes several names; group = NAME makes one name of them)");
         return 0;
     }
     name = import_name(base);
     ServiceDir d = {.dir = real, .oneshot = str_equal(type, "oneshot")};
-    int r = import_add(i, name, real, &d.s, e);
+    int r = batch_add(b, name, real, &d.s, e);
     struct dirent **names = NULL;
     int n = r == 0 ? scandir(real, &names, NULL, alphasort) : 0;
     if (r == 0 && n < 0)
@@ -357,7 +358,7 @@ int svdir_take(Import *i, const char *dir, Error *e)
         for (int k = 0; k < n; k++) {
             bool program = str_equal(names[k]->d_name, "run") || str_equal(names[k]->d_name, "up");
             if (names[k]->d_name[0] != '.' && program == (first == 1))
-                take_file(&d, names[k]->d_name, i);
+                take_file(&d, names[k]->d_name, b);
         }
     for (int k = 0; k < n; k++)
         free(names[k]);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "base/fd.h"
-#include "policies/load.h"
+#include "policies/environment.h"
 #include "policies/words.h"
 
 const UnitRow *unit_row(const char *section, const char *name)

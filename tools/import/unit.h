@@ -6,6 +6,7 @@
  * is a typo, and told as such. tests/integration/test_import.py compares the table with what systemd itself lists. */
 #pragma once
 
+#include "tools/import/batch.h"
 #include "tools/import/command.h"
 
 typedef struct UnitImport UnitImport;
@@ -115,3 +116,20 @@ UNIT_TAKE(take_wanted_by);
 UNIT_TAKE(take_condition_path);
 UNIT_TAKE(take_calendar);
 UNIT_TAKE(take_listen);
+
+/* --- which files make up a unit; see unit_files.c ----------------------------------------------------------------- */
+typedef struct UnitJob UnitJob;
+
+/* The services that were asked for, each with the timer and the socket that were. */
+typedef struct Units {
+    UnitJob *jobs;
+    size_t n_jobs;
+} Units;
+
+/* Would this be a unit's name: *.service, *.timer, *.socket? */
+bool units_named(const char *word);
+/* Notes what the word stands for: a file, or a unit that systemd would find. 0, or negative with *e. */
+int units_take(Units *u, Batch *b, const char *path_or_name, Error *e);
+/* After the last word: reads them all and makes their sketches. 0, or negative with *e. */
+int units_finish(Units *u, Batch *b, Error *e);
+void units_done(Units *u);

@@ -1,5 +1,5 @@
 /* Which files make up a unit: where systemd would find it, its template, its drop-ins, the timer and the socket that
- * belong to it. See import.h. */
+ * belong to it. See unit.h. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,6 @@
 
 #include "base/fd.h"
 #include "policies/words.h"
-#include "tools/import/import.h"
 #include "tools/import/unit.h"
 
 enum { FILE_MAX_BYTES = 1 << 20 };
@@ -24,16 +23,16 @@ struct UnitJob {
     char *dir;                      /* of what was given; NULL: wherever systemd looks */
 };
 
-void units_done(Import *i)
+void units_done(Units *u)
 {
-    for (size_t n = 0; n < i->n_jobs; n++) {
-        free(i->jobs[n].service);
-        free(i->jobs[n].timer);
-        free(i->jobs[n].socket);
-        free(i->jobs[n].name);
-        free(i->jobs[n].dir);
+    for (size_t n = 0; n < u->n_jobs; n++) {
+        free(u->jobs[n].service);
+        free(u->jobs[n].timer);
+        free(u->jobs[n].socket);
+        free(u->jobs[n].name);
+        free(u->jobs[n].dir);
     }
-    free(i->jobs);
+    free(u->jobs);
 }
 
 static bool ends(const char *s, const char *tail)
@@ -88,18 +87,18 @@ static char *find_unit(const char *dir, const char *name)
     return NULL;
 }
 
-static UnitJob *job(Import *i, const char *service, const char *dir)
+static UnitJob *job(Units *u, const char *service, const char *dir)
 {
-    for (size_t n = 0; n < i->n_jobs; n++)
-        if (strcmp(i->jobs[n].name, service) == 0)
-            return &i->jobs[n];
-    UnitJob *j = &ARRAY_PUSH(i->jobs, i->n_jobs);
+    for (size_t n = 0; n < u->n_jobs; n++)
+        if (strcmp(u->jobs[n].name, service) == 0)
+            return &u->jobs[n];
+    UnitJob *j = &ARRAY_PUSH(u->jobs, u->n_jobs);
     j->name = xstrdup(service);
     j->dir = dir ? xstrdup(dir) : NULL;
     return j;
 }
 
-static int read_entries(Import *i, const char *path, UnitEntries *entries, Error *e)
+static int read_entries(Batch *b, const char *path, UnitEntries *entries, Error *e)
 {
     _cleanup_(freep) char *text = NULL;
     size_t size = 0;
@@ -110,7 +109,7 @@ static int read_entries(Import *i, const char *path, UnitEntries *entries, Error
     int r = file_read_all(AT_FDCWD, path, FILE_MAX_BYTES, &text, &size);
     if (r < 0)
         return error_errno(e, r, "cannot read %s", path);
-    unitfile_parse(text, size, import_file(i, path), entries);
+    unitfile_parse(text, size, batch_file(b, path), entries);
     return 0;
 }
 
@@ -125,11 +124,11 @@ static const char *last_value(const UnitEntries *entries, const char *section, c
 }
 
 /* The service that a timer or socket is for; owned by the caller. */
-static int served(Import *i, const char *path, const char *name, char **ret, Error *e)
+static int served(Batch *b, const char *path, const char *name, char **ret, Error *e)
 {
     UnitEntries entries = {0};
     bool timer = ends(name, ".timer");
-    int r = read_entries(i, path, &entries, e);
+    int r = read_entries(b, path, &entries, e);
     if (r == 0) {
         const char *other = last_value(&entries, timer ? "Timer" : "Socket", timer ? "Unit" : "Service");
         *ret = other ? xstrdup(other) : xasprintf("%.*s.service", (int)(strrchr(name, '.') - name), name);
@@ -138,7 +137,7 @@ static int served(Import *i, const char *path, const char *name, char **ret, Err
     return r;
 }
 
-int units_take(Import *i, const char *word, Error *e)
+int units_take(Units *u, Batch *b, const char *word, Error *e)
 {
     const char *slash = strrchr(word, '/');
     bool beside = slash || access(word, F_OK) == 0;
@@ -152,15 +151,15 @@ int units_take(Import *i, const char *word, Error *e)
         return error_set(e, -EINVAL, "%s is a template: name the instance (bulkhead import %.*sINSTANCE%s)", word,
                          (int)(strstr(word, "@.") + 1 - word), word, strrchr(name, '.'));
     if (ends(name, ".service")) {
-        UnitJob *j = job(i, name, dir);
+        UnitJob *j = job(u, name, dir);
         free(j->service);
         j->service = TAKE_PTR(path);
         return 0;
     }
-    int r = served(i, path, name, &service, e);
+    int r = served(b, path, name, &service, e);
     if (r < 0 || !service)
         return r;
-    UnitJob *j = job(i, service, dir);
+    UnitJob *j = job(u, service, dir);
     char **place = ends(name, ".timer") ? &j->timer : &j->socket;
     free(*place);
     *place = TAKE_PTR(path);
@@ -197,9 +196,9 @@ static size_t first_name(const DropIns *d, const bool *used)
 
 /* Of two of the same name the one in the place that systemd looks into first holds; all are read in the order of their
  * names. */
-static int read_unit(Import *i, const char *path, const char *name, UnitEntries *entries, StrBuf *origin, Error *e)
+static int read_unit(Batch *b, const char *path, const char *name, UnitEntries *entries, StrBuf *origin, Error *e)
 {
-    int r = read_entries(i, path, entries, e);
+    int r = read_entries(b, path, entries, e);
     _cleanup_(freep) char *own = xstrndup(path, (size_t)(strrchr(path, '/') - path));
     _cleanup_strv_ char **dirs = search(own);
     _cleanup_(freep) char *template = template_of(name);
@@ -219,7 +218,7 @@ static int read_unit(Import *i, const char *path, const char *name, UnitEntries 
         if (stat(d.paths[n], &st) == 0 && st.st_size == 0)
             continue; /* an empty one takes away one of that name in a later place */
         strbuf_addf(origin, ", %s", d.paths[n]);
-        r = read_entries(i, d.paths[n], entries, e);
+        r = read_entries(b, d.paths[n], entries, e);
     }
     strv_free(d.names);
     strv_free(d.paths);
@@ -246,7 +245,7 @@ static char *sibling(const UnitJob *j, const char *suffix)
     return xasprintf("%.*s%s", (int)(strlen(j->name) - strlen(".service")), j->name, suffix);
 }
 
-static int finish_job(Import *i, UnitJob *j, Error *e)
+static int finish_job(Batch *b, UnitJob *j, Error *e)
 {
     UnitImport u = {0};
     _cleanup_strbuf_ StrBuf origin = STRBUF_NULL;
@@ -257,31 +256,31 @@ static int finish_job(Import *i, UnitJob *j, Error *e)
     if (!ends(j->name, ".service") || unit_names(j->name, &u.names) < 0)
         return error_set(e, -EINVAL, "'%s' is no name of a service", j->name);
     _cleanup_(freep) char *timer_name = sibling(j, ".timer"), *socket_name = sibling(j, ".socket");
-    int r = read_unit(i, j->service, j->name, &u.service, &origin, e);
+    int r = read_unit(b, j->service, j->name, &u.service, &origin, e);
     if (r == 0 && !j->timer)
         j->timer = find_unit(j->dir, timer_name);
     if (r == 0 && j->timer)
-        r = read_unit(i, j->timer, timer_name, &u.timer, &origin, e);
+        r = read_unit(b, j->timer, timer_name, &u.timer, &origin, e);
     if (r == 0 && !j->socket && asks_for(&u.service, socket_name))
         j->socket = find_unit(j->dir, socket_name);
     if (r == 0 && j->socket)
-        r = read_unit(i, j->socket, socket_name, &u.socket, &origin, e);
+        r = read_unit(b, j->socket, socket_name, &u.socket, &origin, e);
     bool job_like = str_equal(last_value(&u.service, "Service", "Type"), "oneshot");
     if (r == 0 && !last_value(&u.service, "Service", "ExecStart") && !job_like)
         r = error_set(e, -EINVAL, "%s has no ExecStart= in [Service]: there is nothing to run", j->service);
     _cleanup_(freep) char *base = xstrndup(j->name, strlen(j->name) - strlen(".service")), *name = import_name(base);
     if (r == 0)
-        r = import_add(i, name, origin.s, &u.s, e);
+        r = batch_add(b, name, origin.s, &u.s, e);
     if (r == 0)
         unit_import(&u);
     unit_import_done(&u);
     return r;
 }
 
-int units_finish(Import *i, Error *e)
+int units_finish(Units *u, Batch *b, Error *e)
 {
     int r = 0;
-    for (size_t n = 0; r == 0 && n < i->n_jobs; n++)
-        r = finish_job(i, &i->jobs[n], e);
+    for (size_t n = 0; r == 0 && n < u->n_jobs; n++)
+        r = finish_job(b, &u->jobs[n], e);
     return r;
 }

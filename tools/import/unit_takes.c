@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "policies/quantities.h"
 #include "policies/words.h"
 #include "tools/import/unit.h"
 
