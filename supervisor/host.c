@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "supervisor/drains.h"
 #include "supervisor/ground.h"
 #include "supervisor/jobs.h"
 #include "supervisor/open.h"
@@ -27,6 +28,7 @@
 #include "supervisor/stop/leftovers.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
+#include "supervisor/watch/work.h"
 
 /* --- problem, events --- */
 
@@ -58,6 +60,7 @@ static void on_changed(void *host, Generation *g, LifecycleState before)
 {
     Host *h = host;
     pump_generation_changed(h, g);
+    drains_changed(h, g);
     if (h->control)
         control_module_changed(h->control, module_name(g->module), lifecycle_state_name(before),
                                lifecycle_state_name(g->lifecycle.state), g->number);
@@ -127,7 +130,7 @@ static void on_ring_event(const struct ring_event *e, void *userdata)
         generation_listening(g, (uint16_t)e->value);
         break;
     case RING_IDLE:
-        teardown_idle(g);
+        work_idle(h->ctx.work, m);
         break;
     case RING_OOM:
         log_warning("module=%s generation=%llu event=oom-kill pid=%u comm=%s", module_name(m),
@@ -359,6 +362,7 @@ Host *host_alloc(const HostOptions *options)
                 .proc_children = !feature_absent(options->features, FEATURE_PROC_CHILDREN),
                 .ptrace = !feature_absent(options->features, FEATURE_PTRACE),
             },
+        .work = work_registry_new(),
         .hooks = &run_hooks,
         .host = h,
     };
@@ -410,6 +414,7 @@ Host *host_free(Host *h)
         sd_event_source_disable_unref(sources[i]);
     timers_close(h);
     h->logs = log_watch_free(h->logs);
+    h->ctx.work = work_registry_free(h->ctx.work);
     h->ctx.kernel = kernel_close(h->ctx.kernel);
     if (h->orphans)
         box_end_orphans(&h->ctx);

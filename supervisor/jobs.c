@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "supervisor/drains.h"
 #include "supervisor/plan/timer.h"
 #include "supervisor/pump.h"
 #include "supervisor/run/reload.h"
@@ -87,6 +88,7 @@ static void want_down(Host *h, size_t i)
     Module *m = h->modules[i];
     m->want_up = m->want_restart = false;
     cancel_restart(m);
+    drains_wanted_down(h, i);
     if (m->generation) {
         h->stopping[i] = true;
         return;
