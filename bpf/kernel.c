@@ -65,7 +65,11 @@ static uint32_t ring_size(size_t max_modules)
 /* Of the programs only those of the parts that are wanted. */
 static int choose(struct bulkhead_bpf *s, unsigned without)
 {
+    struct bpf_program *each = NULL;
     int r = 0;
+    while (r == 0 && (each = bpf_object__next_program(s->obj, each)))
+        if (sources_own(bpf_program__name(each)))
+            r = bpf_program__set_autoload(each, false);
 #define X(program, pin, part) \
     if (r == 0)               \
         r = bpf_program__set_autoload(s->progs.program, !(without & (1u << (part))));
@@ -79,7 +83,8 @@ static int choose(struct bulkhead_bpf *s, unsigned without)
     return r;
 }
 
-static int skeleton_load(const KernelConfig *c, struct bulkhead_bpf **ret, Error *e)
+/* Opened, sized and told what it must know. */
+static int skeleton_open(const KernelConfig *c, struct bulkhead_bpf **ret, Error *e)
 {
     struct stat ns;
     if (stat("/proc/self/ns/pid", &ns) < 0)
@@ -95,10 +100,26 @@ static int skeleton_load(const KernelConfig *c, struct bulkhead_bpf **ret, Error
     int r = bpf_map__set_max_entries(s->maps.work, entries);
     r = r < 0 ? r : bpf_map__set_max_entries(s->maps.exits, entries);
     r = r < 0 ? r : bpf_map__set_max_entries(s->maps.exit_ring, ring_size(c->max_modules));
-    r = r < 0 ? r : choose(s, c->without);
     if (r < 0)
         return words_error(e, r, "cannot size the maps");
-    r = bulkhead_bpf__load(s);
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+/* Maps that only programs of sources.c use. */
+#define DEMAND_MAPS(X) X(threads) X(call_sites) X(streams)
+
+static int skeleton_load(const KernelConfig *c, struct bulkhead_bpf **ret, Error *e)
+{
+    _cleanup_(skeleton_freep) struct bulkhead_bpf *s = NULL;
+    int r = skeleton_open(c, &s, e);
+    if (r < 0 || !s)
+        return r;
+    r = choose(s, c->without);
+#define X(name) r = r < 0 ? r : bpf_map__set_autocreate(s->maps.name, false);
+    DEMAND_MAPS(X)
+#undef X
+    r = r < 0 ? words_error(e, r, "cannot choose the programs") : bulkhead_bpf__load(s);
     if (r < 0)
         return words_error(e, r, "the kernel refused the programs");
     *ret = TAKE_PTR(s);
@@ -126,6 +147,16 @@ static int keep_link(Kernel *k, int which, const char *pin, const struct bpf_pro
     return r < 0 ? r : pin_add(k->pins, pin, k->links[which], e);
 }
 
+/* The embedded object is read once: its pages need not stay in our resident set. */
+static void forget_object(void)
+{
+    size_t size = 0, page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = (uintptr_t)bulkhead_bpf__elf_bytes(&size), end = (start + size) & ~(page - 1);
+    start = (start + page - 1) & ~(page - 1);
+    if (end > start)
+        madvise((void *)start, end - start, MADV_DONTNEED);
+}
+
 static int ring_event_arrived(void *userdata, void *data, size_t size)
 {
     Kernel *k = userdata;
@@ -135,6 +166,78 @@ static int ring_event_arrived(void *userdata, void *data, size_t size)
         k->fn(&event, k->userdata);
     return 0;
 }
+
+/* --- programs on demand ----------------------------------------------------------------------------------------------
+ */
+
+static bool is_listed(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* The map's descriptor in use, -EBADF: it is to be made, -ENOENT: it is not wanted. */
+static int map_in_use(const Kernel *k, const struct bpf_map *map, const OwnMap *own, size_t n_own)
+{
+    static const char *const names[MAP_N] = {
+#define X(name) [MAP_##name] = #name,
+        KERNEL_MAPS(X)
+#undef X
+    };
+    const char *name = bpf_map__name(map);
+    for (size_t i = 0; i < n_own; i++)
+        if (strcmp(own[i].name, name) == 0)
+            return own[i].fd >= 0 ? own[i].fd : -EBADF;
+    for (size_t i = 0; i < MAP_N; i++)
+        if (strcmp(names[i], name) == 0)
+            return k ? k->maps[i] : -EBADF;
+    return bpf_map__is_internal(map) ? -EBADF : -ENOENT;
+}
+
+int object_load(const Kernel *k, const char *const *programs, size_t n_programs, const OwnMap *own, size_t n_own,
+                ObjectFn fn, void *userdata, Error *e)
+{
+    const KernelConfig nobody = {.max_modules = 1};
+    libbpf_words[0] = '\0';
+    libbpf_set_print(words_keep);
+    struct bulkhead_bpf *s = NULL;
+    struct bpf_program *program = NULL;
+    struct bpf_map *map = NULL;
+    int r = skeleton_open(k ? &k->config : &nobody, &s, e);
+    if (r < 0 || !s)
+        return r;
+    while (r == 0 && (program = bpf_object__next_program(s->obj, program)))
+        r = bpf_program__set_autoload(program, is_listed(programs, n_programs, bpf_program__name(program)));
+    while (r == 0 && (map = bpf_object__next_map(s->obj, map))) {
+        int fd = map_in_use(k, map, own, n_own);
+        if (fd >= 0)
+            r = bpf_map__reuse_fd(map, fd);
+        else if (fd == -ENOENT)
+            r = bpf_map__set_autocreate(map, false);
+    }
+    r = r < 0 ? r : bulkhead_bpf__load(s);
+    r = r < 0 ? words_error(e, r, "the kernel refused the programs") : fn(s->obj, userdata, e);
+    bulkhead_bpf__destroy(s);
+    forget_object();
+    malloc_trim(0);
+    return r;
+}
+
+int object_pin(const Kernel *k, const char *name, int fd, Error *e)
+{
+    return k ? pin_add(k->pins, name, fd, e) : 0;
+}
+
+void object_unpin(const Kernel *k, const char *name)
+{
+    if (k && name)
+        unlinkat(k->pins, name, 0);
+}
+
+/* --- what is kept ----------------------------------------------------------------------------------------------------
+ */
 
 /* Takes from the loaded skeleton what is kept; maps are pinned before the first program runs. */
 static int kernel_keep(Kernel *k, const struct bulkhead_bpf *s, Error *e)
@@ -168,16 +271,6 @@ static int kernel_keep(Kernel *k, const struct bulkhead_bpf *s, Error *e)
     KERNEL_LINKS(X)
 #undef X
     return 0;
-}
-
-/* The embedded object is read once: its pages need not stay in our resident set. */
-static void forget_object(void)
-{
-    size_t size = 0, page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t start = (uintptr_t)bulkhead_bpf__elf_bytes(&size), end = (start + size) & ~(page - 1);
-    start = (start + page - 1) & ~(page - 1);
-    if (end > start)
-        madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
 static void kernel_closep(Kernel **k)
@@ -230,6 +323,8 @@ static int attach_and_detach(const struct bpf_program *program, Error *e)
 
 int kernel_probe_part(KernelPrograms part, Error *e)
 {
+    if (KERNEL_ON_DEMAND & (1u << part))
+        return sources_probe(part, e);
     /* Its maps stay empty, so what it sees is nobody's. */
     const KernelConfig config = {.max_modules = 1, .without = ~(1u << part)};
     libbpf_words[0] = '\0';
@@ -271,6 +366,8 @@ int kernel_open(const KernelConfig *c, Kernel **ret, Error *e)
     int modules_errno = errno;
     for (int i = 0; i < KEPT_N; i++)
         k->kept[i] = -EBADF;
+    k->config = *c;
+    k->config.instance = k->config.btf_path = k->config.bpffs_path = NULL;
     for (int i = 0; i < MAP_N; i++)
         k->maps[i] = -EBADF;
     for (int i = 0; i < LINK_N; i++)
@@ -286,8 +383,10 @@ int kernel_open(const KernelConfig *c, Kernel **ret, Error *e)
     bulkhead_bpf__destroy(s);
     forget_object();
     malloc_trim(0);
-    if (r == 0)
+    if (r == 0) {
+        k->sources = sources_new(k, c->without);
         *ret = TAKE_PTR(k);
+    }
     return r;
 }
 
@@ -295,6 +394,7 @@ Kernel *kernel_close(Kernel *k)
 {
     if (!k)
         return NULL;
+    sources_free(k->sources);
     ring_buffer__free(k->ring);
     for (int i = 0; i < LINK_N; i++)
         fd_close(k->links[i]);
@@ -353,6 +453,7 @@ int kernel_module_add(Kernel *k, uint64_t module_id, const KernelModule *m, Erro
     bool known = gate_knows(k, module_id);
     uint32_t fresh = m->track & ~gate_tracked(k, module_id) & (WORK_TRACK_CONNECTIONS | WORK_TRACK_REQUESTS);
     int err = gate_need_track(k, module_id, m, e);
+    err = err < 0 ? err : sources_track(k->sources, module_id, m->track, e);
     if (err < 0)
         return err;
     err = kernel_control(k, &r);
@@ -362,10 +463,16 @@ int kernel_module_add(Kernel *k, uint64_t module_id, const KernelModule *m, Erro
     return known && fresh && kernel_has(k, KERNEL_CONNECTIONS) ? truth_seed(k, module_id, e) : 0;
 }
 
+int kernel_calls(Kernel *k, uint64_t module_id, const KernelCall *calls, size_t n, Error *e)
+{
+    return sources_calls(k->sources, module_id, calls, n, e);
+}
+
 int kernel_module_remove(Kernel *k, uint64_t module_id)
 {
     int r = bpf_map_delete_elem(k->maps[MAP_work], &module_id) < 0 ? -errno : 0;
     gate_forget(k, module_id);
+    (void)sources_track(k->sources, module_id, 0, NULL);
     return r;
 }
 

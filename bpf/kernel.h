@@ -20,8 +20,15 @@ typedef enum KernelPrograms {
     KERNEL_OOM,         /* whom the OOM killer chose */
     KERNEL_SIGNALS,     /* who sent a signal, which syscall was denied */
     KERNEL_CONNECTIONS, /* work in flight, listeners appearing */
+    KERNEL_UNIX,        /* see KERNEL_ON_DEMAND */
+    KERNEL_CALLS,
+    KERNEL_WRITES,
     KERNEL_PROGRAMS_N
 } KernelPrograms;
+
+/* Parts that are loaded with the first module that tracks them; where the kernel lacks one, only who asks is refused.
+ */
+#define KERNEL_ON_DEMAND (1u << KERNEL_UNIX | 1u << KERNEL_CALLS | 1u << KERNEL_WRITES)
 
 typedef struct KernelConfig {
     const char *instance;
@@ -70,6 +77,18 @@ typedef struct KernelModule {
 /* A module: keeps its counters if it is known already (same cgroup id), and its gate. */
 int kernel_module_add(Kernel *k, uint64_t module_id, const KernelModule *module, Error *e);
 int kernel_module_remove(Kernel *k, uint64_t module_id);
+
+/* A function, or a pair of static probes, whose calls are the module's work. */
+typedef struct KernelCall {
+    const char *path;     /* the program file */
+    const char *provider; /* NULL = a function */
+    const char *name;     /* the symbol, may end in @VERSION; of a pair what its names have in common: see symbols.h */
+} KernelCall;
+
+/* What of a module that tracks calls counts from now on, in place of what did: before a generation's launch, so that a
+ * program file that was replaced meanwhile is found. On error nothing has changed, and *e names the file and what is
+ * wrong with it. */
+int kernel_calls(Kernel *k, uint64_t module_id, const KernelCall *calls, size_t n, Error *e);
 /* A generation, before its launch; takes charge of the module's entry. */
 int kernel_generation_add(Kernel *k, uint64_t leaf_id, uint64_t module_id, uint64_t generation, Error *e);
 /* Names the main process; an end recorded for another one (a start hook in the same leaf) is forgotten. */

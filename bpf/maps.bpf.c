@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The maps, the constants the loader fills in, and bh_control, which changes entries in place on the daemon's behalf.
  * Sizes of work, exits and exit_ring are set by the loader. */
-#include "bpf/common.bpf.h"
+#include "bpf/threads.bpf.h"
 
 WorkMap work SEC(".maps");
 ExitsMap exits SEC(".maps");
 RingMap exit_ring SEC(".maps");
 ConnsMap conns SEC(".maps");
 StatsMap stats SEC(".maps");
+ThreadsMap threads SEC(".maps");
 
 const volatile u32 modules_level = 0;
 const volatile u32 daemon_pid = 0;

@@ -1,7 +1,7 @@
 /* What the loader's files share: the open Kernel, its maps, links and programs by name. */
 #pragma once
 
-#include "bpf/kernel.h"
+#include "bpf/sources.h"
 
 /* What is kept and pinned, by name. */
 #define KERNEL_MAPS(X) X(work) X(exits) X(exit_ring) X(conns) X(stats)
@@ -61,6 +61,8 @@ struct Kernel {
     KernelNeed *needs;
     size_t n_needs;
     unsigned without;
+    KernelConfig config; /* for what is loaded later; its strings and descriptors are not kept */
+    Sources *sources;
     struct ring_buffer *ring;
     KernelEventFn fn; /* during kernel_ring_consume only */
     void *userdata;

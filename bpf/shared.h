@@ -64,7 +64,9 @@ struct work_entry {
      * are tracked; kernel_work() fills in the rest. */
     struct work_counters total;
     struct work_counters connections, requests, unix_streams, calls, writes, api;
-    u64 reserved[32];
+    u64 emptied_nsec;   /* when the module's cgroup was last left by everybody: what had begun has ended by then */
+    u64 stream_tx_nsec; /* the last bytes of an answer on a unix stream */
+    u64 reserved[30];
 };
 
 /* map `exits`: hash, key = id of the generation's leaf cgroup (u64). Inserted by the daemon before the launch, filled
@@ -153,6 +155,44 @@ struct truth_record {
 #define TRUTH_LONG     2u
 #define TRUTH_ACCEPTED 4u
 
+/* map `threads`: storage of a thread of a module that tracks calls or writes */
+struct thread_work {
+    u64 module;     /* key in `work` */
+    u64 since_nsec; /* 0 = nothing is going on */
+    u32 flags;      /* see bpf/count.bpf.h */
+    u32 padding;
+};
+
+struct thread_entry {
+    struct thread_work call, write;
+    u64 call_site;  /* of the outermost call, see call_site_key */
+    u64 call_sp;    /* the stack pointer where it began */
+    u32 call_depth; /* of a pair of static probes: begins less ends */
+    u32 padding;
+    u64 reserved[4];
+};
+
+/* map `call_sites`: hash, whom a probe concerns. The value is how many of its policy's items ask for it. */
+struct call_site_key {
+    u64 module; /* key in `work` */
+    u64 site;   /* a number of the loader's, with SITE_USDT for a static probe; the probes' cookie has it too */
+};
+
+#define SITE_USDT (1ull << 63)
+#define SITE_FAIL (1ull << 62) /* in a cookie only: the end is an error */
+#define SITE_MASK (~SITE_FAIL)
+#define SITES_MAX 16384
+
+/* map `streams`: storage of an accepted unix stream */
+struct stream_entry {
+    u64 module;       /* key in `work` */
+    u64 since_nsec;   /* 0 = no exchange is going on */
+    u64 last_tx_nsec; /* the last bytes of an answer */
+    u32 flags;        /* see bpf/count.bpf.h */
+    u32 padding;
+    u64 reserved[4];
+};
+
 /* map `stats`: array of one */
 struct kernel_stats {
     u32 version;
@@ -192,6 +232,8 @@ struct control_request {
 #ifndef __bpf__
 _Static_assert(sizeof(struct conn_entry) == 96, "layout");
 _Static_assert(sizeof(struct truth_record) == 80, "layout");
+_Static_assert(sizeof(struct thread_entry) == 104, "layout");
+_Static_assert(sizeof(struct stream_entry) == 64, "layout");
 _Static_assert(sizeof(struct kernel_stats) == 128, "layout");
 _Static_assert(sizeof(struct control_request) == 160, "layout");
 _Static_assert(sizeof(struct work_counters) == 8 * 8 + 8 * BULKHEAD_HIST_SLOTS, "layout");

@@ -73,6 +73,9 @@ int kernel_truth(Kernel *k, uint64_t module_id, KernelTruth *ret, Error *e)
 {
     Sum s = {.requests = gate_tracked(k, module_id) & WORK_TRACK_REQUESTS};
     int r = pass(k, k->kept[KEPT_bh_truth], k->maps[MAP_conns], module_id, add_up, &s, e);
+    struct work_entry w;
+    if (r == 0 && gate_tracked(k, module_id) & WORK_TRACK_UNIX && kernel_work(k, module_id, &w) == 0)
+        s.truth.last_tx_nsec = MAX2(s.truth.last_tx_nsec, w.stream_tx_nsec);
     if (r == 0)
         *ret = s.truth;
     return r;

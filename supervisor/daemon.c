@@ -16,6 +16,7 @@
 #include "supervisor/startup.h"
 #include "supervisor/stop/leftovers.h"
 #include "supervisor/timers.h"
+#include "supervisor/watch/work.h"
 
 Host *daemon_bare(const HostOptions *options)
 {
@@ -41,6 +42,7 @@ Host *daemon_bare(const HostOptions *options)
                 .proc_children = !feature_absent(options->features, FEATURE_PROC_CHILDREN),
                 .ptrace = !feature_absent(options->features, FEATURE_PTRACE),
             },
+        .work = work_registry_new(),
         .hooks = &run_hooks,
         .host = h,
     };
@@ -90,6 +92,7 @@ Host *daemon_free(Host *h)
         sd_event_source_disable_unref(sources[i]);
     timers_close(h);
     h->logs = log_watch_free(h->logs);
+    h->ctx.work = work_registry_free(h->ctx.work);
     h->ctx.kernel = kernel_close(h->ctx.kernel);
     if (h->orphans)
         box_end_orphans(&h->ctx);

@@ -182,6 +182,7 @@ static FeatureId first_absent_bpf(const Features *f)
 static int load_programs(Host *h, KernelConfig *config, Error *e)
 {
     Features *f = &h->features;
+    config->without = probe_kernel_without(f) & KERNEL_ON_DEMAND;
     bool optional = h->policy->supervisor.bpf == PART_OPTIONAL;
     FeatureId absent = first_absent_bpf(f);
     int r = absent == FEATURE_N ? kernel_open(config, &h->ctx.kernel, e) : feature_refuse(f, absent, e);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "policies/seccomp.h"
+#include "supervisor/drains.h"
 #include "supervisor/jobs.h"
 #include "supervisor/measures.h"
 #include "supervisor/plan/describe.h"
@@ -21,6 +22,7 @@
 #include "supervisor/waiters.h"
 #include "supervisor/waits.h"
 #include "supervisor/watch/exits.h"
+#include "supervisor/watch/work.h"
 
 static json_t *number(uint64_t v)
 {
@@ -141,6 +143,7 @@ static json_t *module_json(const Host *h, const Module *m, bool at_length)
     json_object_set_new(o, "reload", reload_json(m));
     json_object_set_new(o, "timer", timers_json(m));
     json_object_set_new(o, "pressure", at_length ? measures_pressure(m) : json_null());
+    json_object_set_new(o, "gate", drains_gate_json(m));
     return o;
 }
 
@@ -276,7 +279,7 @@ static json_t *explain(void *host, const char *name)
     Phase phase = g ? teardown_phase(g) : PHASE_N;
     GroupStats s;
     (void)measures_stats(m, &s);
-    uint64_t in_flight = teardown_in_flight(m);
+    uint64_t in_flight = work_in_flight(m->ctx->work, m);
     json_t *o = json_pack("{s:s,s:s,s:I,s:o,s:s,s:o,s:o,s:o}", "module", name, "state", shown_state(h, m), "generation",
                           (json_int_t)m->last_generation, "since_usec",
                           m->since ? json_integer((json_int_t)m->since) : json_null(), "wants",
@@ -309,6 +312,8 @@ static json_t *explain(void *host, const char *name)
     json_object_set_new(o, "denied", denied(m, &nr));
     json_object_set_new(o, "suggestion", suggestion(m, nr));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
+    json_object_set_new(o, "gate", drains_gate_json(m));
+    json_object_set_new(o, "holding", drains_holding_json(m));
     return o;
 }
 
@@ -419,7 +424,7 @@ static void kill_module(Host *h, Module *m, int sig, bool main_only, ControlRepl
 }
 
 static const char *const verb_names[CONTROL_VERB_N] = {"start", "stop",   "restart", "kill",
-                                                       "scale", "reload", "shutdown"};
+                                                       "scale", "reload", "drain",   "shutdown"};
 
 /* Who is on its way out for good is not started again, unless the scale says so. */
 static bool refuse_leaving(const Host *h, ControlVerb verb, ssize_t i, ControlReply *reply)
@@ -448,12 +453,13 @@ static void act(void *host, ControlVerb verb, const char *name, int number, uint
         return;
     ControlReply *later = reply;
     if ((flags & CONTROL_NO_BLOCK) && verb != CONTROL_STOP && verb != CONTROL_KILL && verb != CONTROL_SCALE &&
-        verb != CONTROL_RELOAD) {
+        verb != CONTROL_RELOAD && verb != CONTROL_DRAIN) {
         control_reply_done(reply);
         later = NULL;
     }
     switch (verb) {
     case CONTROL_START:
+        drains_wanted_up(h, (size_t)i);
         jobs_start(h, (size_t)i, later);
         break;
     case CONTROL_STOP:
@@ -472,6 +478,12 @@ static void act(void *host, ControlVerb verb, const char *name, int number, uint
         break;
     case CONTROL_RELOAD:
         reloads_start(h, (size_t)i, !(flags & CONTROL_NO_BLOCK), reply);
+        break;
+    case CONTROL_DRAIN:
+        if (flags & CONTROL_UNDO)
+            drains_undo(h, (size_t)i, reply);
+        else
+            drains_start(h, (size_t)i, !(flags & CONTROL_NO_BLOCK), reply);
         break;
     case CONTROL_SHUTDOWN:
         shutdown_ask(h, later);

@@ -72,7 +72,8 @@ static bool *switch_of(Args *a, OptionId id)
         [OPTION_HOST] = offsetof(Args, host),           [OPTION_STDOUT] = offsetof(Args, to_stdout),
         [OPTION_FORCE] = offsetof(Args, force),         [OPTION_ALL] = offsetof(Args, all),
         [OPTION_EXPANDED] = offsetof(Args, expanded),   [OPTION_BATCH] = offsetof(Args, batch),
-        [OPTION_HELP] = offsetof(Args, help),           [OPTION_VERSION] = offsetof(Args, version),
+        [OPTION_UNDO] = offsetof(Args, undo),           [OPTION_HELP] = offsetof(Args, help),
+        [OPTION_VERSION] = offsetof(Args, version),
     };
     return at[id] ? (bool *)(void *)((char *)a + at[id]) : NULL;
 }
@@ -153,6 +154,7 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
     case OPTION_ALL:
     case OPTION_EXPANDED:
     case OPTION_BATCH:
+    case OPTION_UNDO:
     case OPTION_HELP:
     case OPTION_VERSION:
     case OPTION_N:

@@ -32,6 +32,7 @@ const Option options[OPTION_N] = {
     [OPTION_INTERVAL] = {"interval", 'd', "TIME", "how often (default: 1s)"},
     [OPTION_ITERATIONS] = {"iterations", 'n', "N", "so many times, then end"},
     [OPTION_BATCH] = {"batch", 'b', NULL, "as plain text, without a screen"},
+    [OPTION_UNDO] = {"undo", 0, NULL, "let new work in again"},
     [OPTION_HELP] = {"help", 'h', NULL, "print help, of a verb when one is given"},
     [OPTION_VERSION] = {"version", 0, NULL, "print the version"},
 };

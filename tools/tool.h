@@ -50,6 +50,7 @@ typedef enum OptionId {
     OPTION_INTERVAL,
     OPTION_ITERATIONS,
     OPTION_BATCH,
+    OPTION_UNDO,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_N
@@ -74,7 +75,7 @@ typedef struct Args {
     const Verb *verb; /* NULL: only --help or --version was asked for */
     const char *instance;
     const char *config; /* NULL = not given */
-    bool json, no_pager, no_block, cascade, follow, verbose, host, all, expanded, batch, help, version;
+    bool json, no_pager, no_block, cascade, follow, verbose, host, all, expanded, batch, undo, help, version;
     uint64_t timeout; /* µs, USEC_INFINITY = none */
     bool main_only;   /* kill */
     int signal;       /* 0 = not given */
@@ -134,7 +135,8 @@ void print_complaints(const Complaints *c, FILE *to);
 ToolStatus verb_status(const Args *a);
 ToolStatus verb_timers(const Args *a);
 ToolStatus verb_top(const Args *a);
-ToolStatus verb_act(const Args *a); /* start, stop, restart, kill */
+ToolStatus verb_act(const Args *a); /* start, stop, restart, reload, kill; drain by way of verb_drain() */
+ToolStatus verb_drain(const Args *a);
 ToolStatus verb_scale(const Args *a);
 ToolStatus verb_shutdown(const Args *a);
 ToolStatus verb_logs(const Args *a);

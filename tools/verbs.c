@@ -74,6 +74,21 @@ const Verb verbs[] = {
      "  bulkhead restart web\n"
      "  bulkhead restart --cascade db\n",
      verb_act},
+    {"drain", "MODULE...", 1, MANY,
+     BIT(OPTION_UNDO) | BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE) | BIT(OPTION_JSON), false,
+     "turn new work away from modules, and wait for what they have",
+     "The module runs on behind a closed gate: new connections and requests wait in the network until it is opened.\n"
+     "Waits until nothing is in flight. What still is at drain_hard is told, with exit status 1, and not cut off; the\n"
+     "gate stays closed. To open it again give --undo: what has waited comes in, and nothing is lost. A start opens\n"
+     "it, too; a stop or a restart of a drained module has nothing to wait for. Refused where nothing is tracked\n"
+     "([work] track).\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead drain web && bulkhead restart web\n"
+     "  bulkhead drain --timeout 10s 'worker@*'\n"
+     "  bulkhead drain --undo web\n"
+     "  bulkhead drain --json web | jq '.[].holding'\n",
+     verb_drain},
     {"reload", "MODULE...", 1, MANY, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
      "have modules read their own configuration again",
      "By the policy's exec_reload or reload_signal; neither stops anything. Waits until the command has succeeded or "

@@ -146,11 +146,10 @@ enum {
 static void add_row(Table *t, const json_t *m, uint64_t now)
 {
     const json_t *memory = json_object_get(m, "memory"), *work = json_object_get(m, "work");
-    const char *name = str_or(member_string(m, "name"), "?"), *state = str_or(member_string(m, "state"), "?"),
-               *health = str_or(member_string(m, "health"), "?");
+    const char *name = str_or(member_string(m, "name"), "?"), *health = str_or(member_string(m, "health"), "?");
     uint64_t cpu = member_number(json_object_get(m, "cpu"), "usage_usec");
     table_add(t, str_escape(name, strlen(name), 80), COLOUR_BOLD);
-    table_add(t, xstrdup(state), state_colour(state));
+    table_add(t, xstrdup(view_state(m)), state_colour(view_state(m)));
     table_add(t, xstrdup(health), health_colour(health));
     table_add(t, number_text(member_number(m, "pid")), COLOUR_NONE);
     table_add(t, cpu == UINT64_MAX ? NULL : format_usec(cpu), COLOUR_NONE);
@@ -408,7 +407,7 @@ char *view_module(const json_t *m, const View *v)
     uint64_t next = member_number(m, "next_start_usec"), generation = member_number(m, "generation");
     text_coloured(&b, name, COLOUR_BOLD, v->colours);
     strbuf_adds(&b, ": ");
-    text_coloured(&b, state, state_colour(state), v->colours);
+    text_coloured(&b, view_state(m), state_colour(view_state(m)), v->colours);
     if (health && strcmp(health, "unknown") != 0) {
         strbuf_adds(&b, ", ");
         text_coloured(&b, health, health_colour(health), v->colours);

@@ -39,6 +39,7 @@ static const Need needs[] = {
     {"StopModule", ACCESS_OPERATE},
     {"RestartModule", ACCESS_OPERATE},
     {"ReloadModule", ACCESS_OPERATE},
+    {"DrainModule", ACCESS_OPERATE},
     {"ScaleModule", ACCESS_OPERATE},
     /* org.bulkhead1.Module */
     {"Start", ACCESS_OPERATE},

@@ -49,6 +49,7 @@ typedef struct RunContext {
     Mounts mounts;
     struct Listener **listeners; /* run/listeners.c */
     size_t n_listeners;
+    struct WorkRegistry *work; /* watch/work.h */
     const RunHooks *hooks;
     void *host;
 } RunContext;

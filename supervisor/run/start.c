@@ -11,7 +11,9 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/str.h"
+#include "supervisor/run/calls.h"
 #include "supervisor/run/dirs.h"
 #include "supervisor/run/hook.h"
 #include "supervisor/run/listeners.h"
@@ -492,8 +494,13 @@ int module_make_group(Module *m, Error *e)
         return r;
     const KernelModule counted = module_counted(m);
     r = kernel_module_add(m->ctx->kernel, group_id(m->group), &counted, e);
+    if (r == -ENOTSUP)
+        calls_name_line(m, e);
     if (r < 0)
         m->group = group_close(m->group);
+    else if (counted.track & WORK_TRACK_WRITES)
+        log_info("event=writes-tracked module=%s cost=\"each system call of the host takes some 100 ns more\"",
+                 module_name(m));
     return r;
 }
 
@@ -520,6 +527,8 @@ Generation *generation_start(Module *m)
     int r = make_leaf(g, &e);
     if (r < 0)
         error_stage(&e, "cgroup");
+    if (r == 0 && (r = calls_attach(m, &e)) < 0)
+        error_stage(&e, "work");
     if (r == 0 && (r = dirs_make(m, &e)) < 0)
         error_stage(&e, "directories");
     if (r == 0 && hook_given(m->policy, HOOK_START_PRE))
