@@ -478,9 +478,9 @@ static void test_killed_anywhere(void **state)
 {
     WorkPage *w = w_of(state);
     for (int i = 0; i < 50; i++) {
-        uint64_t begun = w->page->slots[1].started;
+        uint64_t begun = work_sum(w).started;
         pid_t pid = work_process(w, is_killed);
-        while (__atomic_load_n(&w->page->slots[1].started, __ATOMIC_RELAXED) < begun + (uint64_t)i)
+        while (work_sum(w).started < begun + (uint64_t)i)
             sched_yield();
         kill(pid, SIGKILL);
         work_wait(pid);

@@ -1,6 +1,12 @@
 /* A counter page without a daemon: both files in a directory of their own, and processes that use them. */
 #pragma once
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
 #include <sys/wait.h>
 
 #include "include/bulkhead/work.h"
