@@ -205,6 +205,7 @@ demo: deps ## install what is missing, build, and show the story in a minute (ro
 	tools/demo $(B)
 
 bench: all $(BENCHES) ## compare with the bare floor (root; BENCH_N=10,100,1000)
+	$(B)/bench/work
 	tests/bench/run $(B)
 
 # What tools/lint compiles headers with.
