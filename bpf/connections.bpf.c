@@ -71,8 +71,10 @@ static __always_inline struct conn_entry *connection_begin(struct bpf_sock *sk, 
     u32 open = CONN_OPEN | slot_take(w);
     if (w->track & WORK_TRACK_CONNECTIONS)
         open |= CONN_COUNTED | work_begin(w, &w->connections);
+    if (w->track & WORK_TRACK_REQUESTS)
+        open |= CONN_ASKS;
     c->open = open;
-    if (payload && w->track & WORK_TRACK_REQUESTS)
+    if (payload && open & CONN_ASKS)
         request_begin(w, c, REQUEST_NONE, 0, tp->write_seq);
     return c;
 }

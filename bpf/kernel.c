@@ -503,6 +503,12 @@ int kernel_set_draining(Kernel *k, uint64_t module_id, bool draining)
     return kernel_control(k, &r);
 }
 
+int kernel_api(Kernel *k, uint64_t module_id, const struct work_counters *api)
+{
+    struct control_request r = {.op = CONTROL_API, .module = module_id, .api = *api};
+    return kernel_control(k, &r);
+}
+
 /* in_flight_peak is the kernel's own where several sources share it, else that of the only one. */
 static void sum_up(struct work_entry *w)
 {

@@ -102,6 +102,8 @@ int kernel_work(Kernel *k, uint64_t module_id, struct work_entry *ret);
 int kernel_gate(Kernel *k, uint64_t module_id, bool closed);
 /* Once this returned, an in_flight read as > 0 is followed by a RING_IDLE; one read as 0 may not be. */
 int kernel_set_draining(Kernel *k, uint64_t module_id, bool draining);
+/* What the module has counted by itself (track = api) replaces what the entry said of that. */
+int kernel_api(Kernel *k, uint64_t module_id, const struct work_counters *api);
 int kernel_exit(Kernel *k, uint64_t leaf_id, struct exit_entry *ret);
 
 /* What the module's sockets themselves say, where counters can only say what was seen: the truth pass. It also does

@@ -107,6 +107,28 @@ static int control_gate(struct control_request *r)
     return 0;
 }
 
+/* What a module counts by itself the daemon alone writes here, when it has looked at the module's page. */
+static int control_api(struct control_request *r)
+{
+    u64 id = r->module;
+    struct work_entry *w = bpf_map_lookup_elem(&work, &id);
+    if (!w)
+        return -2;
+    s64 more = r->api.in_flight - w->api.in_flight, peak = r->api.in_flight_peak;
+    __builtin_memcpy(&w->api, &r->api, sizeof w->api);
+    if (!(w->track & (w->track - 1)))
+        return 0; /* the only source: the sum is its own */
+    s64 n = __sync_fetch_and_add(&w->total.in_flight, more) + more;
+    if (n > peak)
+        peak = n;
+    for (int i = 0; i < 64; i++) {
+        s64 was = *(volatile s64 *)&w->total.in_flight_peak;
+        if (peak <= was || __sync_val_compare_and_swap(&w->total.in_flight_peak, was, peak) == was)
+            return 0;
+    }
+    return 0;
+}
+
 SEC("syscall") int bh_control(struct control_request *r)
 {
     switch (r->op) {
@@ -120,6 +142,8 @@ SEC("syscall") int bh_control(struct control_request *r)
         return control_draining(r);
     case CONTROL_GATE:
         return control_gate(r);
+    case CONTROL_API:
+        return control_api(r);
     default:
         return -22; /* EINVAL */
     }

@@ -182,9 +182,10 @@ SEC("cgroup_skb/ingress") int bh_ingress(struct __sk_buff *skb)
     struct conn_entry *c = bpf_sk_storage_get(&conns, sk, 0, 0);
     if (!c)
         return state == TCP_SYN_RECV ? early_in(sk) : PASS;
-    if (c->open & CONN_WAITING && !waiting_may_go(c))
+    u32 open = c->open;
+    if (open & CONN_WAITING && !waiting_may_go(c))
         return HOLD;
-    return request_in(sk, c, &s);
+    return open & CONN_ASKS ? request_in(sk, c, &s) : PASS;
 }
 
 /* --- what leaves -----------------------------------------------------------------------------------------------------
@@ -202,10 +203,9 @@ static __always_inline bool is_continue(struct __sk_buff *skb, const struct segm
 }
 
 static __always_inline void answer_out(struct __sk_buff *skb, struct conn_entry *c, u32 was, const struct segment *s,
-                                       bool all)
+                                       bool all, u64 now)
 {
     u32 phase = was & REQUEST_PHASE, flags = was & ~REQUEST_PHASE;
-    u64 now = bpf_ktime_get_ns();
     if (phase == REQUEST_BUSY && is_continue(skb, s)) {
         c->write_seq = s->seq + s->payload;
         return;
@@ -254,6 +254,7 @@ SEC("cgroup_skb/egress") int bh_egress(struct __sk_buff *skb)
     u32 end = s.seq + s.payload;
     if (phase == REQUEST_BUSY && (s32)(end - c->write_seq) <= 0)
         return PASS; /* written before the request came */
-    answer_out(skb, c, was, &s, end + s.fin == tp->write_seq);
+    /* TCP has read the clock for this very segment. */
+    answer_out(skb, c, was, &s, end + s.fin == tp->write_seq, tp->tcp_clock_cache);
     return PASS;
 }

@@ -19,7 +19,7 @@
 static __always_inline void request_done(struct work_entry *w, struct conn_entry *c, u32 request, bool error, u64 now)
 {
     struct work_counters *n = &w->requests;
-    u64 usec = (now - c->begun_nsec) / 1000;
+    u64 usec = (s64)(now - c->begun_nsec) > 0 ? (now - c->begun_nsec) / 1000 : 0;
     if (request & REQUEST_COMPLETED) {
         u32 old = latency_slot(c->usec), slot = latency_slot(usec);
         __sync_fetch_and_add(&n->total_usec, usec - c->usec);

@@ -45,21 +45,25 @@ enum work_gate { GATE_OPEN, GATE_CLOSED };
 /* map `work`: hash, key = id of the module-level cgroup (u64). Kept across generations of the module. */
 struct work_entry {
     u32 version;
-    u32 draining;   /* set: an entry in exit_ring tells when in_flight becomes 0 */
-    u64 generation; /* the one in charge */
-    char name[BULKHEAD_NAME_SIZE];
-    u32 track;   /* WORK_TRACK_ bits */
     u32 n_ports; /* 0 = every listening port of the module */
-    u16 ports[BULKHEAD_PORTS_MAX];
-    enum work_gate gate;   /* closed: no new connection, no new request on an idle one */
-    u32 max_in_flight;     /* requests if they are tracked, else connections; 0 = no limit */
-    u64 gate_nsec;         /* when the gate was closed (monotonic), 0 while it is open */
+    char name[BULKHEAD_NAME_SIZE];
+    /* A cache line that is read for each request and hardly ever written (an entry's value begins 8 bytes before the
+     * end of one); the counters begin lines of their own too. */
+    u32 track;           /* WORK_TRACK_ bits */
+    enum work_gate gate; /* closed: no new connection, no new request on an idle one */
+    u32 max_in_flight;   /* requests if they are tracked, else connections; 0 = no limit */
+    u32 draining;        /* set: an entry in exit_ring tells when in_flight becomes 0 */
+    u64 epoch; /* when the entry was made (monotonic ns): work begun under an earlier entry does not end in this one */
     u64 settle_nsec;       /* a request ends this long after the last of its answer */
     u64 long_running_nsec; /* 0 = nothing is called long-running */
-    u64 last_tx_nsec;      /* the last payload of an answer that a truth pass has seen */
-    u64 held;              /* segments the gate or max_in_flight turned away (TCP sends them again) */
-    s64 slots;             /* of max_in_flight, taken by connections */
-    u64 epoch; /* when the entry was made (monotonic ns): work begun under an earlier entry does not end in this one */
+    u64 generation;        /* the one in charge */
+    u64 gate_nsec;         /* when the gate was closed (monotonic), 0 while it is open */
+    u64 reserved1;
+    u16 ports[BULKHEAD_PORTS_MAX];
+    u64 last_tx_nsec; /* the last payload of an answer that a truth pass has seen */
+    u64 held;         /* segments the gate or max_in_flight turned away (TCP sends them again) */
+    s64 slots;        /* of max_in_flight, taken by connections */
+    u64 reserved2;
     /* The sum over what is tracked. The kernel keeps in_flight and its peak alone, and these only while several sources
      * are tracked; kernel_work() fills in the rest. */
     struct work_counters total;
@@ -111,17 +115,18 @@ struct ring_event {
 
 /* map `conns`: storage of an accepted socket */
 struct conn_entry {
-    u64 module; /* key in `work` */
-    u64 leaf;   /* the leaf that made the listener, 0 when it was made in the module's cgroup itself */
-    u64 epoch;  /* of the entry in `work` that it was counted in */
-    u64 opened_nsec;
-    u64 begun_nsec;   /* its last request */
-    u64 last_tx_nsec; /* the last of that one's answer */
-    u64 settle_nsec;  /* of the module, when that request began */
+    /* All that a segment needs is in one cache line, with the kernel's 8 bytes before it. */
     u32 open;         /* CONN_ bits, and those of count.bpf.h; 0 = ended */
     u32 request;      /* REQUEST_ phase and bits, and those of count.bpf.h */
     u32 write_seq;    /* what the module had written when the request came */
     u32 usec;         /* the duration under which the request was completed */
+    u64 module;       /* key in `work` */
+    u64 epoch;        /* of the entry in `work` that it was counted in */
+    u64 begun_nsec;   /* its last request */
+    u64 last_tx_nsec; /* the last of that one's answer */
+    u64 settle_nsec;  /* of the module, when that request began */
+    u64 leaf;         /* the leaf that made the listener, 0 when it was made in the module's cgroup itself */
+    u64 opened_nsec;
     u64 reserved[3];
 };
 
@@ -131,6 +136,7 @@ struct conn_entry {
 #define CONN_WAITING      8u  /* has none yet: what it sends is held */
 #define CONN_EARLY        16u /* not open yet, but payload has arrived */
 #define CONN_HELD         32u /* its next request is held for want of a place in flight */
+#define CONN_ASKS         64u /* its requests count */
 
 #define REQUEST_PHASE     7u
 #define REQUEST_NONE      0u
@@ -211,6 +217,7 @@ enum control_op {
     CONTROL_MAIN,       /* leaf, main_pid */
     CONTROL_DRAINING,   /* module, on */
     CONTROL_GATE,       /* module, on */
+    CONTROL_API,        /* module, api */
 };
 
 struct control_request {
@@ -227,6 +234,7 @@ struct control_request {
     u64 settle_nsec;
     u64 long_running_nsec;
     u64 name[BULKHEAD_NAME_SIZE / 8];
+    struct work_counters api;
 };
 
 #ifndef __bpf__
@@ -235,10 +243,10 @@ _Static_assert(sizeof(struct truth_record) == 80, "layout");
 _Static_assert(sizeof(struct thread_entry) == 104, "layout");
 _Static_assert(sizeof(struct stream_entry) == 64, "layout");
 _Static_assert(sizeof(struct kernel_stats) == 128, "layout");
-_Static_assert(sizeof(struct control_request) == 160, "layout");
+_Static_assert(sizeof(struct control_request) == 160 + sizeof(struct work_counters), "layout");
 _Static_assert(sizeof(struct work_counters) == 8 * 8 + 8 * BULKHEAD_HIST_SLOTS, "layout");
-_Static_assert(sizeof(struct work_entry) == 16 + 64 + 8 + 32 + 8 + 56 + 7 * sizeof(struct work_counters) + 256,
-               "layout");
+_Static_assert(offsetof(struct work_entry, track) == 72 && offsetof(struct work_entry, total) == 200, "cache lines");
+_Static_assert(sizeof(struct work_entry) == 200 + 7 * sizeof(struct work_counters) + 256, "layout");
 _Static_assert(offsetof(struct work_entry, api) ==
                    offsetof(struct work_entry, connections) + 5 * sizeof(struct work_counters),
                "sources are an array");

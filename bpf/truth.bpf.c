@@ -164,8 +164,11 @@ static __always_inline void seed(struct tcp_sock *tp, u64 module, struct cgroup 
     }
     if (!(open & CONN_OPEN) || c->epoch != w->epoch)
         return;
+    if (w->track & WORK_TRACK_REQUESTS)
+        open |= CONN_ASKS;
     if (w->track & WORK_TRACK_CONNECTIONS && !(open & CONN_COUNTED))
-        c->open = open | CONN_COUNTED | work_begin(w, &w->connections);
+        open |= CONN_COUNTED | work_begin(w, &w->connections);
+    c->open = open;
     if (w->track & WORK_TRACK_REQUESTS && c->request == REQUEST_NONE && !c->begun_nsec && looks_busy(tp))
         request_begin(w, c, REQUEST_NONE, 0, tp->write_seq);
 }

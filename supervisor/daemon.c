@@ -33,6 +33,7 @@ Host *daemon_bare(const HostOptions *options)
         .runtime_dir = -EBADF,
         .notify_dir = -EBADF,
         .logs_dir = -EBADF,
+        .work_dir = -EBADF,
         .null_fd = -EBADF,
         .mounts = {.fd = -EBADF},
         .can =
@@ -99,6 +100,7 @@ Host *daemon_free(Host *h)
     /* A start that failed leaves what a dead daemon left as it was: the next one will find it. */
     bool clean = h->leftovers_over == h->n_leftovers;
     ground_close(h, clean);
+    fd_close(h->ctx.work_dir);
     fd_close(h->ctx.view);
     fd_close(h->ctx.root);
     fd_close(h->ctx.null_fd);

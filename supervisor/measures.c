@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/histogram.h"
 #include "supervisor/run/listeners.h"
+#include "supervisor/run/page.h"
 
 /* UINT64_MAX is null. */
 static json_t *number(uint64_t v)
@@ -63,12 +64,22 @@ static json_t *entry_json(const struct work_entry *w)
     return o;
 }
 
+/* Of what counts itself where nothing else can: there is no kernel's part. */
+static json_t *api_json(const Module *m, const struct work_counters *api)
+{
+    struct work_entry w = {.track = WORK_TRACK_API, .total = *api, .api = *api};
+    w.epoch = (m->generation ? m->generation->started : clock_usec(CLOCK_MONOTONIC)) * 1000;
+    return entry_json(&w);
+}
+
 json_t *measures_work(const Module *m)
 {
     struct work_entry w;
+    struct work_counters api;
+    bool by_itself = page_of_module(m, &api); /* the kernel's entry has it from here on */
     if (!m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) || listeners_shared(m) || !m->group ||
         kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0 || !w.track)
-        return json_null();
+        return by_itself ? api_json(m, &api) : json_null();
     return entry_json(&w);
 }
 

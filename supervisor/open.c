@@ -244,6 +244,17 @@ static int open_kernel_parts(Host *h, Error *e)
     return r;
 }
 
+/* In the view if there is one, else where modules see the host's own. */
+static int open_work_dir(Host *h, Error *e)
+{
+    _cleanup_(freep) char *path = xasprintf("%s/" VIEW_WORK_NAME, h->instance.runtime_path);
+    h->ctx.work_dir = h->ctx.root >= 0 ? openat(h->ctx.root, path + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                                       : dir_make(path, 0711);
+    if (h->ctx.work_dir >= 0)
+        return 0;
+    return error_errno(e, h->ctx.root >= 0 ? -errno : h->ctx.work_dir, "cannot open %s", path);
+}
+
 int open_world(Host *h, Error *no_view, Error *e)
 {
     raise_nofile(h);
@@ -259,7 +270,7 @@ int open_world(Host *h, Error *no_view, Error *e)
                 ? feature_refuse(f, FEATURE_MOUNT_VIEW, no_view)
                 : view_open(h->instance.notify_path, &h->ctx.view, &h->ctx.root, no_view);
     feature_note(f, FEATURE_MOUNT_VIEW, r == 0, r == 0 ? NULL : error_message(no_view));
-    return 0;
+    return open_work_dir(h, e);
 }
 
 static int open_face(Host *h, Error *e)

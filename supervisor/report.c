@@ -14,6 +14,7 @@
 #include "supervisor/plan/describe.h"
 #include "supervisor/reloads.h"
 #include "supervisor/run/output.h"
+#include "supervisor/run/page.h"
 #include "supervisor/run/reload.h"
 #include "supervisor/scale.h"
 #include "supervisor/shutdown.h"
@@ -67,6 +68,13 @@ const char *report_health(const Host *h, char **ret_reason)
 }
 
 /* --- one module --- */
+
+/* Wall clock of the last "I get on" of a module that says so. */
+static json_t *heartbeat_json(const Generation *g)
+{
+    uint64_t at = g && g->page ? page_heartbeat(g->page) : 0;
+    return at ? json_integer((json_int_t)(now_realtime() - (now_monotonic() - at))) : json_null();
+}
 
 static json_t *last_exit_json(const LastExit *x)
 {
@@ -144,6 +152,7 @@ static json_t *module_json(const Host *h, const Module *m, bool at_length)
     json_object_set_new(o, "timer", timers_json(m));
     json_object_set_new(o, "pressure", at_length ? measures_pressure(m) : json_null());
     json_object_set_new(o, "gate", drains_gate_json(m));
+    json_object_set_new(o, "heartbeat_usec", heartbeat_json(g));
     return o;
 }
 

@@ -19,6 +19,7 @@
 #include "supervisor/run/listeners.h"
 #include "supervisor/run/notify.h"
 #include "supervisor/run/output.h"
+#include "supervisor/run/page.h"
 #include "supervisor/run/ready.h"
 #include "supervisor/run/reload.h"
 #include "supervisor/run/spawn.h"
@@ -361,6 +362,13 @@ static int launch_main(Generation *g, Error *e)
         return r;
     }
     m->ctx->hooks->logging(m->ctx->host, m);
+    if (m->policy->work.track.sources & TRACK_API) {
+        r = page_open(g, &g->page, e);
+        if (r < 0) {
+            error_stage(e, "work");
+            return r;
+        }
+    }
     int listen[LISTEN_MAX];
     r = listeners_open(m, listen, e);
     if (r < 0) {
@@ -370,6 +378,8 @@ static int launch_main(Generation *g, Error *e)
     _cleanup_strv_ char **extra = NULL;
     if (g->notify)
         strv_add(&extra, notify_variable(g->notify));
+    if (g->page)
+        strv_add(&extra, page_variable(g->page));
     add_listen_variables(m, &extra);
     _cleanup_strv_ char **env = spawn_environment(m, g->leaf, extra);
     SpawnRequest request = {

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "supervisor/run/listeners.h"
+#include "supervisor/run/page.h"
 
 /* What a source of the kernel's counts, its bit in work_entry.track, and whether a shared listener hides whose it is.
  */
@@ -55,27 +56,59 @@ static void read_kernel(void *userdata, WorkNow *now)
     }
 }
 
+static bool counts_itself(const Module *m)
+{
+    return m->policy->work.track.sources & TRACK_API;
+}
+
+/* Without the kernel's part there is nothing to tell it; what counts itself has a gate all the same. */
+static int without_kernel(const Module *m)
+{
+    return counts_itself(m) ? 0 : -ENOENT;
+}
+
 /* Instances that share a listener have no gate of their own: one of them must not turn away what is for all. */
 static int gate_kernel(void *userdata, bool closed)
 {
     const Module *m = userdata;
     if (!has_counters(m))
-        return -ENOENT;
+        return without_kernel(m);
     return listeners_shared(m) ? 0 : kernel_gate(m->ctx->kernel, group_id(m->group), closed);
 }
 
 static int tell_kernel(void *userdata, bool on)
 {
     const Module *m = userdata;
-    return has_counters(m) ? kernel_set_draining(m->ctx->kernel, group_id(m->group), on) : -ENOENT;
+    return has_counters(m) ? kernel_set_draining(m->ctx->kernel, group_id(m->group), on) : without_kernel(m);
 }
 
 static const WorkSource kernel_source = {
     .name = "kernel", .read = read_kernel, .gate = gate_kernel, .tell = tell_kernel};
 
+static void read_page(void *userdata, WorkNow *now)
+{
+    struct work_counters api;
+    if (!page_of_module(userdata, &api))
+        return;
+    now->kinds |= 1u << WORK_API;
+    now->in_flight[WORK_API] += (uint64_t)api.in_flight;
+}
+
+/* A generation that starts while the gate is closed finds it so in its page. */
+static int gate_page(void *userdata, bool closed)
+{
+    const Module *m = userdata;
+    return m->generation && m->generation->page ? page_set_draining(m->generation->page, closed) : 0;
+}
+
+/* It does not tell of its end. */
+static const WorkSource page_source = {.name = "page", .read = read_page, .gate = gate_page};
+
 void sources_register(Module *m)
 {
-    if (sources_tracked(m))
+    if (counts_itself(m))
+        work_register(m->ctx->work, m, module_name(m), &page_source, m);
+    if (m->policy->work.track.sources & ~(unsigned)TRACK_API)
         work_register(m->ctx->work, m, module_name(m), &kernel_source, m);
 }
 
