@@ -42,6 +42,9 @@ struct mm_struct___ours {
 static __always_inline bool frame_lives(u64 sp)
 {
 #ifdef __TARGET_ARCH_x86
+    if (!bpf_core_field_exists(struct mm_struct___ours, uprobes_state.xol_area) ||
+        !bpf_core_field_exists(struct xol_area___ours, vaddr))
+        return true;
     struct mm_struct___ours *mm = (void *)BPF_CORE_READ((struct task_struct *)bpf_get_current_task_btf(), mm);
     u64 word = 0, trampoline = BPF_CORE_READ(mm, uprobes_state.xol_area, vaddr);
     return !trampoline || bpf_probe_read_user(&word, sizeof word, (void *)sp) != 0 || word == trampoline;

@@ -63,7 +63,6 @@ static __always_inline struct conn_entry *connection_begin(struct bpf_sock *sk, 
     }
     if (c->module) /* begun already; a passive socket is never used twice */
         return c;
-    payload = payload || c->open & CONN_EARLY;
     c->module = module;
     c->leaf = leaf_of(cgroup);
     c->epoch = w->epoch;
@@ -73,8 +72,8 @@ static __always_inline struct conn_entry *connection_begin(struct bpf_sock *sk, 
         open |= CONN_COUNTED | work_begin(w, &w->connections);
     if (w->track & WORK_TRACK_REQUESTS)
         open |= CONN_ASKS;
-    c->open = open;
-    if (payload && open & CONN_ASKS)
+    u32 before = __sync_lock_test_and_set(&c->open, open);
+    if (open & CONN_ASKS && (payload || before & CONN_EARLY))
         request_begin(w, c, REQUEST_NONE, 0, tp->write_seq);
     return c;
 }

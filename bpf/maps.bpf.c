@@ -129,6 +129,21 @@ static int control_api(struct control_request *r)
     return 0;
 }
 
+static int control_streams(struct control_request *r)
+{
+    u64 id = r->module;
+    struct work_entry *w = bpf_map_lookup_elem(&work, &id);
+    if (!w)
+        return -2;
+    s64 from = r->from, to = r->to;
+    if (__sync_val_compare_and_swap(&w->unix_streams.in_flight, from, to) != from)
+        return -11; /* EAGAIN */
+    __sync_fetch_and_add(&w->unix_streams.errors, from - to);
+    if (several_tracked(w))
+        __sync_fetch_and_add(&w->total.in_flight, to - from);
+    return 0;
+}
+
 SEC("syscall") int bh_control(struct control_request *r)
 {
     switch (r->op) {
@@ -144,6 +159,8 @@ SEC("syscall") int bh_control(struct control_request *r)
         return control_gate(r);
     case CONTROL_API:
         return control_api(r);
+    case CONTROL_STREAMS:
+        return control_streams(r);
     default:
         return -22; /* EINVAL */
     }

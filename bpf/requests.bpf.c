@@ -99,21 +99,6 @@ static __always_inline int listener_in(struct bpf_sock *sk, const struct segment
 /* --- what arrives on a connection ------------------------------------------------------------------------------------
  */
 
-/* Payload that overtakes the end of the handshake: the storage is made here and filled in by bh_sockops. */
-static __always_inline int early_in(struct bpf_sock *sk)
-{
-    u64 module = bpf_sk_ancestor_cgroup_id(sk, modules_level + 1);
-    struct work_entry *w = module ? bpf_map_lookup_elem(&work, &module) : NULL;
-    if (!w || !(w->track & WORK_TRACK_REQUESTS) || !port_counts(w, sk->src_port))
-        return PASS;
-    if (w->gate)
-        return hold(w);
-    struct conn_entry *c = bpf_sk_storage_get(&conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-    if (c && !c->module)
-        __sync_fetch_and_or(&c->open, CONN_EARLY);
-    return PASS;
-}
-
 /* A connection beyond max_in_flight gets its slot when one is free. */
 static __always_inline bool waiting_may_go(struct conn_entry *c)
 {
@@ -166,6 +151,22 @@ static __always_inline int request_in(struct bpf_sock *sk, struct conn_entry *c,
     return hold(w);
 }
 
+/* Payload that overtakes the end of the handshake: the storage is made here and filled in by bh_sockops, which finds
+ * CONN_EARLY, or else has opened the connection in the meantime. */
+static __always_inline int early_in(struct bpf_sock *sk, const struct segment *s)
+{
+    u64 module = bpf_sk_ancestor_cgroup_id(sk, modules_level + 1);
+    struct work_entry *w = module ? bpf_map_lookup_elem(&work, &module) : NULL;
+    if (!w || !(w->track & WORK_TRACK_REQUESTS) || !port_counts(w, sk->src_port))
+        return PASS;
+    if (w->gate)
+        return hold(w);
+    struct conn_entry *c = bpf_sk_storage_get(&conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+    if (c && __sync_fetch_and_or(&c->open, CONN_EARLY) & CONN_OPEN)
+        return request_in(sk, c, s);
+    return PASS;
+}
+
 SEC("cgroup_skb/ingress") int bh_ingress(struct __sk_buff *skb)
 {
     struct bpf_sock *sk = skb->sk;
@@ -181,7 +182,7 @@ SEC("cgroup_skb/ingress") int bh_ingress(struct __sk_buff *skb)
         return PASS;
     struct conn_entry *c = bpf_sk_storage_get(&conns, sk, 0, 0);
     if (!c)
-        return state == TCP_SYN_RECV ? early_in(sk) : PASS;
+        return state == TCP_SYN_RECV ? early_in(sk, &s) : PASS;
     u32 open = c->open;
     if (open & CONN_WAITING && !waiting_may_go(c))
         return HOLD;

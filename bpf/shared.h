@@ -218,6 +218,7 @@ enum control_op {
     CONTROL_DRAINING,   /* module, on */
     CONTROL_GATE,       /* module, on */
     CONTROL_API,        /* module, api */
+    CONTROL_STREAMS,    /* module, from, to: in_flight of its unix streams; EAGAIN: it is not `from` any more */
 };
 
 struct control_request {
@@ -233,6 +234,7 @@ struct control_request {
     u32 max_in_flight;
     u64 settle_nsec;
     u64 long_running_nsec;
+    s64 from, to;
     u64 name[BULKHEAD_NAME_SIZE / 8];
     struct work_counters api;
 };
@@ -243,7 +245,7 @@ _Static_assert(sizeof(struct truth_record) == 80, "layout");
 _Static_assert(sizeof(struct thread_entry) == 104, "layout");
 _Static_assert(sizeof(struct stream_entry) == 64, "layout");
 _Static_assert(sizeof(struct kernel_stats) == 128, "layout");
-_Static_assert(sizeof(struct control_request) == 160 + sizeof(struct work_counters), "layout");
+_Static_assert(sizeof(struct control_request) == 176 + sizeof(struct work_counters), "layout");
 _Static_assert(sizeof(struct work_counters) == 8 * 8 + 8 * BULKHEAD_HIST_SLOTS, "layout");
 _Static_assert(offsetof(struct work_entry, track) == 72 && offsetof(struct work_entry, total) == 200, "cache lines");
 _Static_assert(sizeof(struct work_entry) == 200 + 7 * sizeof(struct work_counters) + 256, "layout");

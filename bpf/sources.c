@@ -14,7 +14,7 @@
 #include "bpf/probes.h"
 #include "bpf/symbols.h"
 
-/* In the order of attaching. Without a pin: attached to each site. */
+/* In the order of attaching. Without a pin: attached to each site, or when it is asked. */
 static const struct {
     const char *program, *pin;
     uint32_t sources;
@@ -26,13 +26,14 @@ static const struct {
     {"bh_write_begin", "link_write_begin", WORK_TRACK_WRITES},
     {"bh_unix_send", "link_unix_send", WORK_TRACK_UNIX},
     {"bh_unix_recv", "link_unix_recv", WORK_TRACK_UNIX},
+    {"bh_streams", NULL, WORK_TRACK_UNIX},
     {"bh_call_end", NULL, WORK_TRACK_CALLS},
     {"bh_usdt_end", NULL, WORK_TRACK_CALLS},
     {"bh_call_begin", NULL, WORK_TRACK_CALLS},
 };
 
 #define PROGRAMS_N ELEMENTS(programs)
-enum { PROGRAM_CALL_END = PROGRAMS_N - 3, PROGRAM_USDT_END, PROGRAM_CALL_BEGIN };
+enum { PROGRAM_STREAMS = PROGRAMS_N - 4, PROGRAM_CALL_END, PROGRAM_USDT_END, PROGRAM_CALL_BEGIN };
 
 static const struct {
     const char *name;
@@ -377,6 +378,13 @@ int sources_track(Sources *s, uint64_t module, uint32_t track, Error *e)
     }
     sweep(s);
     return r;
+}
+
+bool sources_streams(const Sources *s, int *ret_program, int *ret_map)
+{
+    *ret_program = s->programs[PROGRAM_STREAMS];
+    *ret_map = s->maps[MAP_STREAMS].fd;
+    return *ret_program >= 0;
 }
 
 int sources_probe(KernelPrograms part, Error *e)

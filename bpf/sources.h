@@ -22,6 +22,9 @@ int sources_probe(KernelPrograms part, Error *e);
 /* Its sites, see kernel_calls(). */
 int sources_calls(Sources *s, uint64_t module, const KernelCall *calls, size_t n, Error *e);
 
+/* What passes over the unix streams, and their storages; false while nobody tracks them. */
+bool sources_streams(const Sources *s, int *ret_program, int *ret_map);
+
 /* Whether the program is one of these. */
 bool sources_own(const char *program);
 

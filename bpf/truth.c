@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "bpf/private.h"
+#include "bpf/streams.h"
 
 #define RECORDS 128 /* a read */
 
@@ -69,13 +71,26 @@ static void add_up(const struct truth_record *r, void *userdata)
         t->oldest_nsec = since;
 }
 
+/* Those that answered a moment ago may not have said all: together they are busy, as one. */
+static int add_streams(Kernel *k, uint64_t module_id, KernelTruth *t, Error *e)
+{
+    struct work_entry w;
+    int r = streams_recount(k, module_id, e);
+    if (r < 0 || (r = kernel_work(k, module_id, &w)) < 0)
+        return r;
+    uint64_t now = now_monotonic() * 1000;
+    if (w.stream_tx_nsec && now < w.stream_tx_nsec + w.settle_nsec)
+        t->busy++;
+    t->last_tx_nsec = MAX2(t->last_tx_nsec, w.stream_tx_nsec);
+    return 0;
+}
+
 int kernel_truth(Kernel *k, uint64_t module_id, KernelTruth *ret, Error *e)
 {
     Sum s = {.requests = gate_tracked(k, module_id) & WORK_TRACK_REQUESTS};
     int r = pass(k, k->kept[KEPT_bh_truth], k->maps[MAP_conns], module_id, add_up, &s, e);
-    struct work_entry w;
-    if (r == 0 && gate_tracked(k, module_id) & WORK_TRACK_UNIX && kernel_work(k, module_id, &w) == 0)
-        s.truth.last_tx_nsec = MAX2(s.truth.last_tx_nsec, w.stream_tx_nsec);
+    if (r == 0 && gate_tracked(k, module_id) & WORK_TRACK_UNIX)
+        r = add_streams(k, module_id, &s.truth, e);
     if (r == 0)
         *ret = s.truth;
     return r;

@@ -5,7 +5,7 @@
  *
  * An accepted socket has the address of its listener and carries the cgroup of the client that connected: whose work it
  * is is told by who receives. A stream that is closed in the middle of an exchange leaves no trace but the freeing of
- * its storage: bh_unix_iter counts those that live, see kernel_unix_recount(). */
+ * its storage: bh_streams tells of those that live. */
 #include "bpf/threads.bpf.h"
 
 char _license[] SEC("license") = "GPL";
@@ -78,5 +78,17 @@ SEC("tp_btf/sock_send_length") int BPF_PROG(bh_unix_send, struct sock *sk, int r
     s->last_tx_nsec = w->stream_tx_nsec = bpf_ktime_get_ns();
     if (s->since_nsec)
         stream_end(s, w, false);
+    return 0;
+}
+
+/* Writes the module of each stream that is open and has an exchange going on. */
+SEC("iter/bpf_sk_storage_map") int bh_streams(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+    struct stream_entry *s = ctx->value;
+    struct sock *sk = ctx->sk;
+    if (!s || !sk || !s->since_nsec || sk->__sk_common.skc_state != TCP_ESTABLISHED)
+        return 0;
+    u64 module = s->module;
+    bpf_seq_write(ctx->meta->seq, &module, sizeof module);
     return 0;
 }

@@ -19,9 +19,9 @@ typedef struct Row {
 static const Row rows[] = {
     {WORK_CONNECTIONS, WORK_TRACK_CONNECTIONS, KERNEL_CONNECTIONS, true, offsetof(struct work_entry, connections)},
     {WORK_REQUESTS, WORK_TRACK_REQUESTS, KERNEL_CONNECTIONS, true, offsetof(struct work_entry, requests)},
-    {WORK_UNIX, WORK_TRACK_UNIX, KERNEL_CONNECTIONS, false, offsetof(struct work_entry, unix_streams)},
-    {WORK_CALLS, WORK_TRACK_CALLS, KERNEL_CONNECTIONS, false, offsetof(struct work_entry, calls)},
-    {WORK_WRITES, WORK_TRACK_WRITES, KERNEL_CONNECTIONS, false, offsetof(struct work_entry, writes)},
+    {WORK_UNIX, WORK_TRACK_UNIX, KERNEL_UNIX, false, offsetof(struct work_entry, unix_streams)},
+    {WORK_CALLS, WORK_TRACK_CALLS, KERNEL_CALLS, false, offsetof(struct work_entry, calls)},
+    {WORK_WRITES, WORK_TRACK_WRITES, KERNEL_WRITES, false, offsetof(struct work_entry, writes)},
 };
 
 static const struct work_counters *counters_of(const struct work_entry *w, const Row *row)
@@ -119,5 +119,5 @@ bool sources_tracked(const Module *m)
 
 bool sources_have_sockets(const WorkNow *now)
 {
-    return now->kinds & (1u << WORK_CONNECTIONS | 1u << WORK_REQUESTS);
+    return now->kinds & (1u << WORK_CONNECTIONS | 1u << WORK_REQUESTS | 1u << WORK_UNIX);
 }

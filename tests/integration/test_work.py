@@ -193,6 +193,8 @@ def test_writes(daemon):
     out = d.scratch / "out"
     d.add("m", {"module.exec": f"/bin/dd if=/dev/zero of={out} bs=512 count=100 conv=fsync status=none", "module.type": "oneshot",
                 "module.remain_after_exit": True, "module.log": "null", "work.track": "writes"})
+    checked = d.cli("check", str(d.config), rc=0)
+    assert checked.out == "" and re.search(r"m\.ini:\d+: work\.track: writes costs each system call of the whole host", checked.err)
     d.start()
     assert "event=writes-tracked" in d.log
     w = settled(d, "m", in_flight=0)

@@ -429,6 +429,21 @@ static void a_replaced_file(void **state)
     run(l, nothing);
 }
 
+static int timed(void *arg)
+{
+    (void)arg;
+    struct timespec a, b;
+    enum { N = 20000 };
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+    for (int i = 0; i < N; i++)
+        tracked_call(0, NULL, NULL);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
+    printf("a call of the module: %.0f ns\n",
+           ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / N);
+    fflush(stdout);
+    return 0;
+}
+
 static void cost(void **state)
 {
     Live *l = live(state);
@@ -446,6 +461,8 @@ static void cost(void **state)
                   ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / N,
                   ((double)(c.tv_sec - b.tv_sec) * 1e9 + (double)(c.tv_nsec - b.tv_nsec)) / N);
     assert_counts(l, 0, 0, 0);
+    run(l, timed);
+    assert_counts(l, 20000, 20000, 0);
 }
 
 int main(void)

@@ -138,6 +138,47 @@ static void exchanges(void **state)
     end(&s);
 }
 
+/* Hung up on without an answer, and by who had gone before that: nobody sees it, until it is looked at. */
+static void streams_that_are_gone(void **state)
+{
+    Live *l = live(state);
+    if (!tracked(l, WORK_TRACK_UNIX | WORK_TRACK_CALLS))
+        SKIP("this kernel has no tp_btf/sock_recv_length");
+    Server s = server(l);
+    KernelTruth t;
+    Error e = {0};
+    for (int i = 0; i < 5; i++) {
+        int fd = client(&s);
+        char byte;
+        say(fd, "close");
+        assert_int_equal(read(fd, &byte, 1), 0);
+        assert_int_equal(entry(l).unix_streams.in_flight, 1);
+        if (i % 2)
+            close(fd);
+        if (kernel_truth(l->kernel, l->a, &t, &e) < 0)
+            fail_msg("%s", error_message(&e));
+        assert_int_equal(entry(l).unix_streams.in_flight, 0);
+        assert_int_equal(entry(l).unix_streams.errors, i + 1);
+        if (i % 2 == 0)
+            close(fd);
+    }
+    /* One that lives stays. */
+    int fd = client(&s);
+    say(fd, "silence");
+    EVENTUALLY(entry(l).unix_streams.in_flight == 1);
+    assert_int_equal(kernel_truth(l->kernel, l->a, &t, &e), 0);
+    assert_int_equal(entry(l).unix_streams.in_flight, 1);
+    say(fd, "more");
+    hear(fd, "more");
+    EVENTUALLY(entry(l).unix_streams.in_flight == 0);
+    assert_int_equal(entry(l).unix_streams.completed, 1);
+    assert_int_equal(entry(l).unix_streams.errors, 5);
+    assert_int_equal(kernel_truth(l->kernel, l->a, &t, &e), 0);
+    assert_int_equal(t.last_tx_nsec, entry(l).stream_tx_nsec);
+    close(fd);
+    end(&s);
+}
+
 static void a_kill_in_an_exchange(void **state)
 {
     Live *l = live(state);
@@ -218,7 +259,7 @@ static void nothing_is_left(void **state)
 int main(void)
 {
 #define LIVE(test) cmocka_unit_test_setup_teardown(test, live_open, live_close)
-    const struct CMUnitTest tests[] = {LIVE(exchanges), LIVE(a_kill_in_an_exchange), LIVE(writes),
-                                       LIVE(nothing_is_left)};
+    const struct CMUnitTest tests[] = {LIVE(exchanges), LIVE(streams_that_are_gone), LIVE(a_kill_in_an_exchange),
+                                       LIVE(writes), LIVE(nothing_is_left)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
