@@ -265,8 +265,9 @@ void host_shutdown(Host *h, const char *why)
     } else {
         h->shutting_down = true;
         h->starting = false;
-        log_info("event=stopping reason=\"%s\"", why);
-        on_event(h, NULL, 0, "stopping", NULL, json_pack("{s:s}", "reason", why));
+        json_t *work = drains_in_flight(h);
+        log_info("event=stopping reason=\"%s\" busy=%zu", why, json_object_size(work));
+        on_event(h, NULL, 0, "stopping", NULL, json_pack("{s:s,s:o}", "reason", why, "in_flight", work));
         instance_mark_stopping(&h->instance);
         service_busy(&h->service, usec_add(bound_shutdown(h->graph), BOUND_LEEWAY_USEC),
                      "STOPPING=1\nSTATUS=Stopping: taking all modules down");
