@@ -30,12 +30,31 @@ static void on_event(void *userdata, const char *name, json_t *detail)
     run_event(m->ctx, m, generation_number(m), name, NULL, detail);
 }
 
+/* Nobody waits for it any more: it was undone, or its module goes another way. */
+static void call_off(Module *m, const char *why)
+{
+    m->drainer = drainer_free(m->drainer);
+    _cleanup_(freep) char *text = xasprintf("%s is not drained: %s", module_name(m), why);
+    waiters_answer(m->ctx->host, m, WAIT_DRAIN, text);
+}
+
+/* Nobody is left: the end of what was in flight was no answer. */
+static bool is_abandoned(void *userdata)
+{
+    const Module *m = userdata;
+    return !m->generation || box_populated(m->generation->leaf) == 0;
+}
+
 static void on_over(void *userdata, DrainVerdict verdict, const Error *e)
 {
     Module *m = userdata;
     Host *h = m->ctx->host;
     m->drainer = NULL;
     m->gate.drained = verdict == DRAIN_DONE;
+    if (is_abandoned(m)) {
+        call_off(m, "it ended");
+        return;
+    }
     if (verdict == DRAIN_DONE) {
         log_info("module=%s event=drained", module_name(m));
         run_event(&h->ctx, m, generation_number(m), "drained", NULL, NULL);
@@ -49,15 +68,7 @@ static void on_over(void *userdata, DrainVerdict verdict, const Error *e)
     waiters_answer(h, m, WAIT_DRAIN, text);
 }
 
-static const DrainerHooks hooks = {.event = on_event, .over = on_over};
-
-/* Nobody waits for it any more: it was undone, or its module goes another way. */
-static void call_off(Module *m, const char *why)
-{
-    m->drainer = drainer_free(m->drainer);
-    _cleanup_(freep) char *text = xasprintf("%s is not drained: %s", module_name(m), why);
-    waiters_answer(m->ctx->host, m, WAIT_DRAIN, text);
-}
+static const DrainerHooks hooks = {.abandoned = is_abandoned, .event = on_event, .over = on_over};
 
 static void open_again(Module *m, const char *why)
 {
@@ -188,6 +199,18 @@ void drains_forget(Module *m)
 }
 
 /* --- what is told --- */
+
+static void add_count(void *userdata, const char *module, uint64_t in_flight)
+{
+    json_object_set_new(userdata, module, json_integer((json_int_t)in_flight));
+}
+
+json_t *drains_in_flight(const Host *h)
+{
+    json_t *out = json_object();
+    work_counts(h->ctx.work, add_count, out);
+    return out;
+}
 
 json_t *drains_gate_json(const Module *m)
 {

@@ -23,6 +23,8 @@ void drains_changed(Host *h, Generation *g);
 /* The module is about to be freed. */
 void drains_forget(Module *m);
 
+/* {"web": 3}: who has work in flight now, and how much. */
+json_t *drains_in_flight(const Host *h);
 /* null while the gate is open, else {"state":"draining|drained|closed","by":"hand|stop","since_usec","drain"};
  * "closed": a drain has ended at its limit, or there is none. "drain" is drainer_json()'s, null where none is under
  * way. */

@@ -228,6 +228,7 @@ def test_a_second_sigterm_cuts_it(daemon):
         s.sendall(b"hang\n")
         server.in_flight(1)
         d.process.send_signal(signal.SIGTERM)
+        assert d.wait_event(event="stopping")["detail"]["in_flight"] == {"web": 1}
         d.wait_event(module="web", event="drain-progress")
         begun = time.monotonic()
         d.process.send_signal(signal.SIGTERM)
@@ -237,6 +238,76 @@ def test_a_second_sigterm_cuts_it(daemon):
         drain = next(e for e in d.events.all if e["event"] == "phase" and e["phase"] == "drain")
         assert drain["detail"]["status"] == "timed-out" and "cut by a second signal" in drain["detail"]["error"], drain
         assert f"127.0.0.1:{s.getsockname()[1]}" in drain["detail"]["error"]
+    d.stop()
+
+
+def test_who_was_not_accepted_holds_it_too(daemon):
+    """A server that listens and does not accept: no request is in flight, and yet somebody waits."""
+    d = daemon.make()
+    port = d.port()
+    d.add("deaf", {"module.exec": f"/usr/bin/python3 -c \"import socket, time; s = socket.socket(); s.bind(('127.0.0.1', {port})); "
+                                  "s.listen(); time.sleep(1000000)\"", "module.ready": f"tcp:{port}", "work.track": "requests",
+                   "work.drain_soft": "100ms", "work.drain_hard": "700ms"})
+    d.start()
+    with contextlib.ExitStack() as all_of:
+        clients = [all_of.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(5)]
+        d.cli("stop", "deaf")
+        peers = {f"127.0.0.1:{s.getsockname()[1]}" for s in clients}
+    drain = drain_of(d, "deaf")
+    assert drain["status"] == "timed-out" and "nothing in flight, but not at rest at the hard limit" in drain["error"], drain
+    assert "not accepted for" in drain["error"] and drain["error"].endswith("and 2 more"), drain
+    assert {x["peer"] for x in explain(d, "deaf")["holding"]} == peers
+    d.stop()
+
+
+def test_an_end_in_the_middle_of_a_drain(daemon):
+    d = daemon.make()
+    server = Server(d, recovery__restart="no", work__drain_hard="infinity", work__drain_soft="infinity")
+    d.start()
+    d.events.read()
+    with server.connect() as s:
+        s.sendall(b"hang\n")
+        server.in_flight(1)
+        waits = subprocess.Popen(d.argv("drain", "web"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert d.wait_event(module="web", event="drain-progress")["detail"]["left_usec"] is None
+        d.cli("kill", "--signal", "SIGKILL", "web", rc=0)
+        # By a hair it may be seen at rest before it is seen dead.
+        said = waits.communicate(timeout=PATIENCE)[1]
+        assert waits.returncode == 0 or "it ended" in said, said
+    d.wait("web", "failed")
+    d.cli("start", "web", rc=0)
+    with server.connect() as s:
+        assert ask(s, "1") == "did 1"
+        s.sendall(b"hang\n")
+        server.in_flight(1)
+        stop = subprocess.Popen(d.argv("stop", "web"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        d.wait("web", "draining")
+        refused = d.cli("drain", "web", rc=1)
+        assert "is being stopped, which drains it" in refused.err, refused
+        refused = d.cli("drain", "--undo", "web", rc=1)
+        assert "closed because it is being stopped" in refused.err, refused
+        d.cli("kill", "--signal", "SIGKILL", "web", rc=0)
+        said = stop.communicate(timeout=PATIENCE)[0]
+        assert stop.returncode == 0, said
+    assert drain_of(d)["status"] in ("ok", "failed"), "over, as nobody is left"
+    d.stop()
+
+
+def test_instances_that_share_a_listener_have_no_gate_of_their_own(daemon):
+    d = daemon.make()
+    port = d.port()
+    copy = d.scratch / "accept.py"
+    shutil.copy(SERVER.with_name("accept.py"), copy)
+    d.add("worker", {"module.exec": f"/usr/bin/python3 {copy} %n", "module.ready": "notify", "module.instances": 2,
+                     "module.listen": f"tcp:127.0.0.1:{port}", "work.track": "requests"})
+    d.start()
+    refused = d.cli("drain", "worker@1", rc=1)
+    assert "a listener that it shares" in refused.err, refused
+    d.cli("stop", "worker@1", rc=0)
+    assert drain_of(d, "worker@1")["status"] == "skipped"
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as s:
+        s.settimeout(PATIENCE)
+        assert ask(s, "1").startswith("worker@2"), "the other one's gate is open"
     d.stop()
 
 
@@ -361,7 +432,8 @@ def test_a_drain_that_waits(daemon):
         waits = subprocess.Popen(d.argv("drain", "web"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: sum("verb=drain" in x for x in d.log.splitlines()) >= 3, "the drain to be asked for")
         d.cli("drain", "--undo", "web", rc=0)
-        assert waits.wait(PATIENCE) == 1 and "undone" in waits.communicate()[1]
+        said = waits.communicate(timeout=PATIENCE)[1]
+        assert waits.returncode == 1 and "undone" in said, said
     d.wait_event(module="web", event="gate-opened")
     with server.connect() as s:
         assert ask(s, "1") == "did 1"
