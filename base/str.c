@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 
 void strbuf_done(StrBuf *b)
 {
@@ -43,12 +42,9 @@ void strbuf_addf(StrBuf *b, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    char *s = NULL;
-    int n = vasprintf(&s, fmt, ap);
+    char *s = xvasprintf(fmt, ap);
     va_end(ap);
-    if (n < 0)
-        abort();
-    strbuf_add(b, s, (size_t)n);
+    strbuf_adds(b, s);
     free(s);
 }
 

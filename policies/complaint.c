@@ -2,7 +2,6 @@
 #include "policies/complaint.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "base/str.h"
 
@@ -10,9 +9,7 @@ void complaints_add(Complaints *c, const char *file, unsigned line, const char *
 {
     va_list ap;
     va_start(ap, fmt);
-    char *message = NULL;
-    if (vasprintf(&message, fmt, ap) < 0)
-        abort();
+    char *message = xvasprintf(fmt, ap);
     va_end(ap);
     Complaint *n = &ARRAY_PUSH(c->items, c->n);
     n->file = xstrdup(file);

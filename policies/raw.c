@@ -1,6 +1,5 @@
 /* Raw values: kept, put over each other, complained about. See load.h. */
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "base/str.h"
 #include "policies/load.h"
@@ -41,9 +40,7 @@ void loading_complain(const Loading *l, const Key *k, const Raw *raw, const char
 {
     va_list ap;
     va_start(ap, fmt);
-    char *message = NULL;
-    if (vasprintf(&message, fmt, ap) < 0)
-        abort();
+    char *message = xvasprintf(fmt, ap);
     va_end(ap);
     bool defaults = raw->layer == LAYER_DEFAULTS, shared = defaults || raw->layer == LAYER_INCLUDE || l->like;
     _cleanup_(freep) char *dotted = xasprintf("%s%s.%s", defaults ? "defaults." : "", k->section, k->name);

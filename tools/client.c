@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -18,11 +17,8 @@ void say_error(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    char *text = NULL;
-    int n = vasprintf(&text, fmt, ap);
+    char *text = xvasprintf(fmt, ap);
     va_end(ap);
-    if (n < 0)
-        abort();
     /* Lines stay lines, all else that is no text is shown as \xNN. */
     for (char *line = text, *rest; line; line = rest) {
         rest = strchr(line, '\n');

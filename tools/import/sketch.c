@@ -4,7 +4,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "policies/names.h"
 #include "policies/policy.h"
@@ -251,10 +250,8 @@ static void put(Sketch *s, const Key *k, const char *value, const char *comment)
 void sketch_drop(Sketch *s, const char *section, const FromLine *from, const char *fmt, ...)
 {
     va_list ap;
-    char *why = NULL;
     va_start(ap, fmt);
-    if (vasprintf(&why, fmt, ap) < 0)
-        abort();
+    char *why = xvasprintf(fmt, ap);
     va_end(ap);
     const ImportNote *n = notes_add(s->notes, from, IMPORT_DROPPED, NULL, why);
     free(why);
