@@ -45,16 +45,17 @@ LIB := $(B)/libbulkhead.a
 TOOL_LIB := $(B)/libtool.a
 UNITS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 HELPERS := $(patsubst tests/helpers/%.c,$(B)/helpers/%,$(HELPER_SRC))
+TSANS := $(B)/tsan/test_work_api
 BENCHES := $(patsubst tests/bench/%.c,$(B)/bench/%,$(BENCH_SRC))
 PROGRAMS := $(B)/bulkheadd $(B)/bulkhead
 MAN := $(patsubst docs/man/%.scd.in,$(B)/man/%,$(wildcard docs/man/*.scd.in))
 HAVE_SCDOC := $(shell command -v scdoc)
 
 LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
-TOOL_LIBS := $(LIBS)
+TOOL_LIBS := $(LIBS) -lncursesw -ltinfo
 
 .DEFAULT_GOAL := all
-.PHONY: all man deps check test unit unit-binaries helpers integration san vm vm-12 vm-13 ci demo bench lint format install uninstall deb deb-12 deb-13 clean help
+.PHONY: all man deps check test unit unit-binaries helpers integration san tsan vm vm-12 vm-13 ci demo bench lint format install uninstall deb deb-12 deb-13 clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -86,18 +87,24 @@ $(B)/bulkhead: $(call obj,tools/main.c) $(TOOL_LIB) $(LIB)
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(TOOL_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(TOOL_LIBS) -lcmocka -o $@
 
 # Programs that tests run as modules: small, static where they must be quick.
-$(B)/helpers/%: tests/helpers/%.c tests/helpers/helper.h
+$(B)/helpers/%: tests/helpers/%.c tests/helpers/helper.h include/bulkhead/work.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -I. -O2 -Wall -Wextra -Werror -static -pthread $< -o $@
 
-$(B)/bench/%: tests/bench/%.c
+$(B)/bench/%: tests/bench/%.c include/bulkhead/work.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static $< -o $@
+	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -I. -O2 -Wall -Wextra -Werror -static $< -o $@
+
+# What threads and processes do at once, watched by another sanitizer, which cannot be had together with the first two.
+$(B)/tsan/%: tests/unit/%.c tests/unit/work_page.h include/bulkhead/work.h
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE -I. $(WARN) -O1 -g -fsanitize=thread $< -lcmocka -pthread -o $@
 
 # --- man pages --------------------------------------------------------------------------------------------------------
 # Templates and the tables of the programs make scdoc's source, which makes the pages. Dated as the release is.
@@ -162,7 +169,10 @@ unit: $(UNITS) ## run the unit tests
 integration: all $(HELPERS) ## run the integration tests on this kernel (root)
 	tests/run-integration $(B)
 
-san: ## build with ASan and UBSan and run units and integration with it
+tsan: $(TSANS) ## run under ThreadSanitizer what threads and processes do at once
+	@TSAN_OPTIONS=halt_on_error=1 tests/run-units $(TSANS)
+
+san: tsan ## build with ASan and UBSan and run units and integration with it; ThreadSanitizer first
 	$(MAKE) SAN=1 unit integration
 
 test: deps ## install what is missing, build, lint, run every test, again under sanitizers
@@ -195,6 +205,7 @@ demo: deps ## install what is missing, build, and show the story in a minute (ro
 	tools/demo $(B)
 
 bench: all $(BENCHES) ## compare with the bare floor (root; BENCH_N=10,100,1000)
+	$(B)/bench/work
 	tests/bench/run $(B)
 
 # What tools/lint compiles headers with.
@@ -218,15 +229,20 @@ SYSCONFDIR ?=
 BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
 UNITS_DIR ?= $(PREFIX)/lib/systemd/system
+# No Python looks there by itself; the package puts it where Debian's does.
+PYTHON_DIR ?= $(PREFIX)/share/bulkhead/python
 
 install: all ## install below $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead/profiles $(DESTDIR)$(PREFIX)/share/bulkhead/examples \
-		$(DESTDIR)$(UNITS_DIR) $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS)
+		$(DESTDIR)$(UNITS_DIR) $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS) \
+		$(DESTDIR)$(PREFIX)/include/bulkhead $(DESTDIR)$(PYTHON_DIR)
 	install -m 755 $(B)/bulkheadd $(DESTDIR)$(PREFIX)/sbin/bulkheadd
 	install -m 755 $(B)/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
 	install -m 644 policies/profiles/*.ini $(DESTDIR)$(PREFIX)/share/bulkhead/profiles/
 	cp -R --no-preserve=ownership policies/examples/. $(DESTDIR)$(PREFIX)/share/bulkhead/examples/
 	install -m 644 policies/bulkhead.ini $(DESTDIR)$(PREFIX)/share/bulkhead/bulkhead.ini
+	install -m 644 include/bulkhead/work.h $(DESTDIR)$(PREFIX)/include/bulkhead/work.h
+	install -m 644 include/bulkhead_work.py $(DESTDIR)$(PYTHON_DIR)/bulkhead_work.py
 	sed 's|@PREFIX@|$(PREFIX)|g' tools/systemd/bulkhead.service > $(DESTDIR)$(UNITS_DIR)/bulkhead.service
 	chmod 644 $(DESTDIR)$(UNITS_DIR)/bulkhead.service
 	install -m 644 tools/completion/bulkhead.bash $(DESTDIR)$(BASH_COMPLETIONS)/bulkhead
@@ -242,9 +258,11 @@ endif
 
 uninstall: ## remove what install put there, but for the configuration
 	rm -f $(DESTDIR)$(PREFIX)/sbin/bulkheadd $(DESTDIR)$(PREFIX)/bin/bulkhead $(DESTDIR)$(UNITS_DIR)/bulkhead.service \
+		$(DESTDIR)$(PREFIX)/include/bulkhead/work.h $(DESTDIR)$(PYTHON_DIR)/bulkhead_work.py \
 		$(DESTDIR)$(BASH_COMPLETIONS)/bulkhead $(DESTDIR)$(BASH_COMPLETIONS)/bulkheadd $(DESTDIR)$(ZSH_COMPLETIONS)/_bulkhead \
 		$(foreach page,$(notdir $(MAN)),$(DESTDIR)$(PREFIX)/share/man/man$(lastword $(subst ., ,$(page)))/$(page))
 	rm -rf $(DESTDIR)$(PREFIX)/share/bulkhead
+	[ ! -d $(DESTDIR)$(PREFIX)/include/bulkhead ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/include/bulkhead
 
 # --- packages ---------------------------------------------------------------------------------------------------------
 deb: ## build the packages for Debian 12 and 13, each in a clean tree of its release (root)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The maps, the constants the loader fills in, and bh_control, which changes entries in place on the daemon's behalf.
  * Sizes of work, exits and exit_ring are set by the loader. */
-#include "bpf/common.bpf.h"
+#include "bpf/threads.bpf.h"
 
 WorkMap work SEC(".maps");
 ExitsMap exits SEC(".maps");
 RingMap exit_ring SEC(".maps");
 ConnsMap conns SEC(".maps");
 StatsMap stats SEC(".maps");
+ThreadsMap threads SEC(".maps");
 
 const volatile u32 modules_level = 0;
 const volatile u32 daemon_pid = 0;
@@ -37,6 +38,9 @@ static int control_module(struct control_request *r)
     for (int i = 0; i < BULKHEAD_PORTS_MAX; i++)
         w->ports[i] = r->ports[i];
     w->n_ports = r->n_ports;
+    w->max_in_flight = r->max_in_flight;
+    w->settle_nsec = r->settle_nsec;
+    w->long_running_nsec = r->long_running_nsec;
     w->track = r->track;
     return 0;
 }
@@ -84,7 +88,59 @@ static int control_draining(struct control_request *r)
     if (!w)
         return -2;
     /* A full barrier: who reads in_flight after this call and finds work is told of its end by RING_IDLE. */
-    __sync_lock_test_and_set(&w->draining, r->draining);
+    __sync_lock_test_and_set(&w->draining, r->on);
+    return 0;
+}
+
+static int control_gate(struct control_request *r)
+{
+    u64 id = r->module;
+    struct work_entry *w = bpf_map_lookup_elem(&work, &id);
+    if (!w)
+        return -2;
+    u32 on = r->on;
+    u32 was = __sync_lock_test_and_set(&w->gate, on);
+    if (!on)
+        w->gate_nsec = 0;
+    else if (!was)
+        w->gate_nsec = bpf_ktime_get_ns();
+    return 0;
+}
+
+/* What a module counts by itself the daemon alone writes here, when it has looked at the module's page. */
+static int control_api(struct control_request *r)
+{
+    u64 id = r->module;
+    struct work_entry *w = bpf_map_lookup_elem(&work, &id);
+    if (!w)
+        return -2;
+    s64 more = r->api.in_flight - w->api.in_flight, peak = r->api.in_flight_peak;
+    __builtin_memcpy(&w->api, &r->api, sizeof w->api);
+    if (!(w->track & (w->track - 1)))
+        return 0; /* the only source: the sum is its own */
+    s64 n = __sync_fetch_and_add(&w->total.in_flight, more) + more;
+    if (n > peak)
+        peak = n;
+    for (int i = 0; i < 64; i++) {
+        s64 was = *(volatile s64 *)&w->total.in_flight_peak;
+        if (peak <= was || __sync_val_compare_and_swap(&w->total.in_flight_peak, was, peak) == was)
+            return 0;
+    }
+    return 0;
+}
+
+static int control_streams(struct control_request *r)
+{
+    u64 id = r->module;
+    struct work_entry *w = bpf_map_lookup_elem(&work, &id);
+    if (!w)
+        return -2;
+    s64 from = r->from, to = r->to;
+    if (__sync_val_compare_and_swap(&w->unix_streams.in_flight, from, to) != from)
+        return -11; /* EAGAIN */
+    __sync_fetch_and_add(&w->unix_streams.errors, from - to);
+    if (several_tracked(w))
+        __sync_fetch_and_add(&w->total.in_flight, to - from);
     return 0;
 }
 
@@ -99,6 +155,12 @@ SEC("syscall") int bh_control(struct control_request *r)
         return control_main(r);
     case CONTROL_DRAINING:
         return control_draining(r);
+    case CONTROL_GATE:
+        return control_gate(r);
+    case CONTROL_API:
+        return control_api(r);
+    case CONTROL_STREAMS:
+        return control_streams(r);
     default:
         return -22; /* EINVAL */
     }

@@ -168,6 +168,8 @@ typedef struct GroupPressure {
 int group_read_pressure(const Group *g, GroupPressure *ret);
 /* What is worth keeping when it ends, at a third of the price: cpu_usage_usec, memory_peak, memory_oom_kills. */
 int group_read_last(const Group *g, GroupStats *ret);
+/* What changes from one look to the next, for who looks often: cpu_usage_usec, memory_current. */
+int group_read_usage(const Group *g, GroupStats *ret);
 /* 1 populated, 0 not, or a negative errno. Counts processes of sub-groups. */
 int group_populated(const Group *g);
 /* All pids in the group and below (cgroup2 view); *ret owned by the caller. */

@@ -91,12 +91,28 @@ int group_read_last(const Group *g, GroupStats *ret)
     return 0;
 }
 
+static uint64_t memory_current(const Group *g)
+{
+    int m = tree_carrier(g->tree, CG_MEMORY);
+    return value(g, m, m == CG_MEMORY ? "memory.usage_in_bytes" : "memory.current");
+}
+
+int group_read_usage(const Group *g, GroupStats *ret)
+{
+    GroupStats s = STATS_NONE;
+    s.cpu_usage_usec = keyed(g, CG_UNIFIED, "cpu.stat", "usage_usec");
+    if (s.cpu_usage_usec == UINT64_MAX && group_populated(g) == -ENOENT)
+        return -ENOENT;
+    s.memory_current = memory_current(g);
+    *ret = s;
+    return 0;
+}
+
 int group_read_stats(const Group *g, GroupStats *ret)
 {
     GroupStats s = STATS_NONE;
     read_cpu(g, &s);
-    int m = tree_carrier(g->tree, CG_MEMORY);
-    s.memory_current = value(g, m, m == CG_MEMORY ? "memory.usage_in_bytes" : "memory.current");
+    s.memory_current = memory_current(g);
     read_marks(g, &s);
     s.pids_current = value(g, tree_carrier(g->tree, CG_PIDS), "pids.current");
     if (s.cpu_usage_usec == UINT64_MAX && group_populated(g) == -ENOENT)

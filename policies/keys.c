@@ -112,10 +112,13 @@ const Key keys[] = {
     M("limits", "nice", limits.nice, INTEGER, "", "5", "scheduling priority, -20 (first) to 19 (last)", SET(limits.nice_set), .min = -20, .max = 19),
     M("limits", "oom_score_adj", limits.oom_score_adj, INTEGER, "", "-500", "when the host runs out of memory: -1000 (never killed) to 1000 (first)", SET(limits.oom_score_adj_set), .min = -1000, .max = 1000),
 
-    M("work", "track", work.track_connections, TRACK, "", "connections", "what counts as work in flight: accepted TCP connections"),
+    M("work", "track", work.track, TRACK, "", "connections, calls:redis-server:call", "what counts as work in flight; not given: nothing"),
     M("work", "ports", work, PORTS, "", "80, 443", "listening ports that count; not given: all"),
+    M("work", "max_in_flight", work.max_in_flight, COUNT, "1000", "50", "more connections or requests at once are turned away in the kernel until some have ended", .min = 1, .max = INFINITE),
     M("work", "drain_soft", work.drain_soft, TIME, "10s", "5s", "work still in flight after this is warned about", .max = INFINITE),
     M("work", "drain_hard", work.drain_hard, TIME, "30s", "20s", "the drain ends after this, whatever is in flight", .max = INFINITE),
+    M("work", "settle", work.settle, TIME, "200ms", "1s", "how long nothing may have been sent before the last of the work counts as ended", .max = 3600000000),
+    M("work", "long_running_after", work.long_running_after, TIME, "", "5m", "what takes longer is a watcher, not work: it is counted apart, and no drain waits for it", .min = 1, .max = 31536000000000),
 
     M("sandbox", "profile", sandbox.profile, PROFILE, "", "network-server", "the syscalls it may make: a file in profiles/; not given: all"),
     M("sandbox", "allow", sandbox.allow, RULES, "", "mount, ioctl(*, FIONREAD)", "calls allowed on top of the profile"),

@@ -39,7 +39,7 @@ static const struct {
     [VALUE_EXIT_SET] = {"list of exit statuses and signals", "3, 64-70, SIGTERM"},
     [VALUE_READY] = {"readiness", "none, exec, notify, fd:3, tcp:80, unix:/run/web.sock", EXPAND_TEXT},
     [VALUE_LISTEN] = {"list of listeners", "tcp:127.0.0.1:8080, tcp:[::]:80, unix:/run/web.sock", EXPAND_COMMAS},
-    [VALUE_TRACK] = {"list", "connections"},
+    [VALUE_TRACK] = {"list of sources of work", "connections, calls:redis-server:call", EXPAND_COMMAS},
     [VALUE_PORTS] = {"list of ports", "80, 443"},
     [VALUE_CPUS] = {"list of CPUs", "0-3, 5"},
     [VALUE_USER] = {"user", "www-data, 33"},

@@ -37,7 +37,7 @@ typedef enum ValueKind {
     VALUE_EXIT_SET,     /* [ExitSet] 0, 64-70, SIGTERM */
     VALUE_READY,        /* [Ready] */
     VALUE_LISTEN,       /* [Listens] tcp:ADDR:PORT, unix:PATH */
-    VALUE_TRACK,        /* [bool] connections */
+    VALUE_TRACK,        /* [Track] connections, calls:redis-server:call */
     VALUE_PORTS,        /* [Work: ports, n_ports] */
     VALUE_CPUS,         /* [char *] 0-3,5 */
     VALUE_USER,         /* [char *] a user that exists */

@@ -220,23 +220,6 @@ int list_exit_set(const char *value, ExitSet *ret, Error *e)
     return 0;
 }
 
-int list_track(const char *value, bool *ret, Error *e)
-{
-    _cleanup_strv_ char **items = NULL;
-    int r = words_split(value, WORDS_COMMAS, &items, e);
-    if (r < 0)
-        return r;
-    STRV_FOREACH (i, items) {
-        _cleanup_(freep) char *shown = value_shown(*i);
-        if (strcmp(*i, "connections") != 0)
-            return error_set(e, -EINVAL, "'%s' cannot be tracked (connections)", shown);
-        if (i > items)
-            return error_set(e, -EINVAL, "%s is listed twice (keep one)", *i);
-    }
-    *ret = true;
-    return 0;
-}
-
 int list_ports(const char *value, uint16_t **ret, size_t *ret_n, Error *e)
 {
     _cleanup_strv_ char **items = NULL;

@@ -14,7 +14,6 @@ int list_conditions(const Key *k, const char *value, const ValueContext *x, char
 int list_modules(const char *value, char ***ret, Error *e);
 int list_rules(const char *value, char ***ret, Error *e);
 int list_exit_set(const char *value, ExitSet *ret, Error *e);
-int list_track(const char *value, bool *ret, Error *e);
 int list_ports(const char *value, uint16_t **ret, size_t *ret_n, Error *e);
 int list_cpus(const char *value, char **ret, Error *e);
 int list_groups(const char *value, Nss *nss, gid_t **ret, size_t *ret_n, Error *e);

@@ -171,8 +171,10 @@ static void check_together(Builder *b)
     check_order(b, "recovery.backoff", m->recovery.backoff, "recovery.max_backoff", m->recovery.max_backoff);
     if (m->limits.memory_high != UINT64_MAX)
         check_order(b, "limits.memory_high", m->limits.memory_high, "limits.memory_max", m->limits.memory_max);
-    if (m->work.n_ports > 0 && !m->work.track_connections && !is_bad(b, "work.track"))
-        complain_at(b, (const char *const[]){"work.ports"}, 1, "nothing is tracked on them (track = connections)");
+    if (m->work.n_ports > 0 && !(m->work.track.sources & (TRACK_CONNECTIONS | TRACK_REQUESTS)) &&
+        !is_bad(b, "work.track"))
+        complain_at(b, (const char *const[]){"work.ports"}, 1,
+                    "nothing is tracked on them (track = connections, or requests)");
     if (m->reload_signal && m->exec_reload.n > 0)
         complain_at(b, (const char *const[]){"module.reload_signal"}, 1, "exec_reload is given too (keep one)");
 }

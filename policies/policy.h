@@ -100,11 +100,39 @@ typedef struct Limits {
     bool oom_score_adj_set;
 } Limits;
 
+/* What counts as work in flight; the bits are those of WORK_TRACK_* in bpf/shared.h. */
+typedef enum TrackSource {
+    TRACK_CONNECTIONS = 1,
+    TRACK_REQUESTS = 2,
+    TRACK_UNIX = 4,
+    TRACK_CALLS = 8, /* some site, of either kind */
+    TRACK_WRITES = 16,
+    TRACK_API = 32
+} TrackSource;
+
+typedef enum CallSiteKind { CALL_SITE_CALL, CALL_SITE_USDT, CALL_SITE_N } CallSiteKind;
+
+typedef struct CallSite {
+    CallSiteKind kind;
+    char *where;  /* the binary, an absolute path or a name in exec's directory; of a USDT pair its provider */
+    char *symbol; /* the function; of a USDT pair what both names have in common */
+} CallSite;
+
+enum { TRACK_SITES_MAX = 16 };
+
+typedef struct Track {
+    unsigned sources; /* TRACK_*, 0 = nothing */
+    CallSite *sites;
+    size_t n_sites;
+} Track;
+
 typedef struct Work {
-    bool track_connections;
+    Track track;
     uint16_t *ports; /* listening ports that count; none = all */
     size_t n_ports;
-    uint64_t drain_soft, drain_hard;
+    uint64_t max_in_flight; /* UINT64_MAX = no limit */
+    uint64_t drain_soft, drain_hard, settle;
+    uint64_t long_running_after; /* 0 = nothing is long-running */
 } Work;
 
 typedef struct Sandbox {

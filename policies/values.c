@@ -14,6 +14,7 @@
 #include "policies/nss.h"
 #include "policies/policy.h"
 #include "policies/quantities.h"
+#include "policies/track.h"
 #include "policies/words.h"
 
 /* VALUE_TIME, VALUE_SIZE, VALUE_CPU, VALUE_COUNT. */
@@ -316,7 +317,7 @@ static int parse_field(const Key *k, const char *s, const ValueContext *x, void 
     case VALUE_LISTEN:
         return listen_parse(s, x, field, e);
     case VALUE_TRACK:
-        return list_track(s, field, e);
+        return track_parse(s, x, field, e);
     case VALUE_PORTS:
         return parse_work_ports(s, field, e);
     case VALUE_CPUS:
@@ -390,6 +391,9 @@ void value_done(const Key *k, void *base)
     case VALUE_LISTEN:
         listen_done(field);
         return;
+    case VALUE_TRACK:
+        track_done(field);
+        return;
     case VALUE_PORTS:
         free(((Work *)field)->ports);
         ((Work *)field)->ports = NULL;
@@ -410,7 +414,6 @@ void value_done(const Key *k, void *base)
     case VALUE_UMASK:
     case VALUE_SIGNAL:
     case VALUE_EXIT_SET:
-    case VALUE_TRACK:
     case VALUE_CAPABILITIES:
     case VALUE_RLIMIT_COUNT:
     case VALUE_RLIMIT_SIZE:

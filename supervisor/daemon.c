@@ -16,6 +16,7 @@
 #include "supervisor/startup.h"
 #include "supervisor/stop/leftovers.h"
 #include "supervisor/timers.h"
+#include "supervisor/watch/work.h"
 
 Host *daemon_bare(const HostOptions *options)
 {
@@ -32,6 +33,7 @@ Host *daemon_bare(const HostOptions *options)
         .runtime_dir = -EBADF,
         .notify_dir = -EBADF,
         .logs_dir = -EBADF,
+        .work_dir = -EBADF,
         .null_fd = -EBADF,
         .mounts = {.fd = -EBADF},
         .can =
@@ -41,6 +43,7 @@ Host *daemon_bare(const HostOptions *options)
                 .proc_children = !feature_absent(options->features, FEATURE_PROC_CHILDREN),
                 .ptrace = !feature_absent(options->features, FEATURE_PTRACE),
             },
+        .work = work_registry_new(),
         .hooks = &run_hooks,
         .host = h,
     };
@@ -90,12 +93,14 @@ Host *daemon_free(Host *h)
         sd_event_source_disable_unref(sources[i]);
     timers_close(h);
     h->logs = log_watch_free(h->logs);
+    h->ctx.work = work_registry_free(h->ctx.work);
     h->ctx.kernel = kernel_close(h->ctx.kernel);
     if (h->orphans)
         box_end_orphans(&h->ctx);
     /* A start that failed leaves what a dead daemon left as it was: the next one will find it. */
     bool clean = h->leftovers_over == h->n_leftovers;
     ground_close(h, clean);
+    fd_close(h->ctx.work_dir);
     fd_close(h->ctx.view);
     fd_close(h->ctx.root);
     fd_close(h->ctx.null_fd);

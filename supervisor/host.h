@@ -32,7 +32,7 @@ typedef struct HostOptions {
 
 typedef struct Timers Timers; /* timers.c */
 
-typedef enum WaitFor { WAIT_UP, WAIT_DOWN, WAIT_RESTART, WAIT_RELOAD } WaitFor;
+typedef enum WaitFor { WAIT_UP, WAIT_DOWN, WAIT_RESTART, WAIT_RELOAD, WAIT_DRAIN } WaitFor;
 
 /* A client that waits for a module's outcome. */
 typedef struct Waiter {

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "supervisor/drains.h"
 #include "supervisor/plan/timer.h"
 #include "supervisor/timers.h"
 #include "supervisor/waiters.h"
@@ -80,6 +81,7 @@ static void want_down(Host *h, size_t i)
     Module *m = h->modules[i];
     m->want_up = m->want_restart = false;
     cancel_restart(m);
+    drains_wanted_down(h, i);
     if (m->generation) {
         h->stopping[i] = true;
         return;

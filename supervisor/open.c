@@ -182,6 +182,7 @@ static FeatureId first_absent_bpf(const Features *f)
 static int load_programs(Host *h, KernelConfig *config, Error *e)
 {
     Features *f = &h->features;
+    config->without = probe_kernel_without(f) & KERNEL_ON_DEMAND;
     bool optional = h->policy->supervisor.bpf == PART_OPTIONAL;
     FeatureId absent = first_absent_bpf(f);
     int r = absent == FEATURE_N ? kernel_open(config, &h->ctx.kernel, e) : feature_refuse(f, absent, e);
@@ -209,6 +210,7 @@ static int open_kernel(Host *h, const Group *modules, Error *e)
     KernelConfig config = {
         .instance = h->options.instance,
         .modules_id = group_id(modules),
+        .modules_fd = group_dirfd(modules),
         .modules_level = cgroup_tree_level(h->ctx.tree) + 1,
         .max_modules = h->n_modules + h->policy->n_templates * (MODULE_INSTANCES_MAX + 1),
         .btf_path = h->options.btf_path,
@@ -242,6 +244,17 @@ static int open_kernel_parts(Host *h, Error *e)
     return r;
 }
 
+/* In the view if there is one, else where modules see the host's own. */
+static int open_work_dir(Host *h, Error *e)
+{
+    _cleanup_(freep) char *path = xasprintf("%s/" VIEW_WORK_NAME, h->instance.runtime_path);
+    h->ctx.work_dir = h->ctx.root >= 0 ? openat(h->ctx.root, path + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                                       : dir_make(path, 0711);
+    if (h->ctx.work_dir >= 0)
+        return 0;
+    return error_errno(e, h->ctx.root >= 0 ? -errno : h->ctx.work_dir, "cannot open %s", path);
+}
+
 int open_world(Host *h, Error *no_view, Error *e)
 {
     raise_nofile(h);
@@ -257,7 +270,7 @@ int open_world(Host *h, Error *no_view, Error *e)
                 ? feature_refuse(f, FEATURE_MOUNT_VIEW, no_view)
                 : view_open(h->instance.notify_path, &h->ctx.view, &h->ctx.root, no_view);
     feature_note(f, FEATURE_MOUNT_VIEW, r == 0, r == 0 ? NULL : error_message(no_view));
-    return 0;
+    return open_work_dir(h, e);
 }
 
 static int open_face(Host *h, Error *e)

@@ -173,6 +173,9 @@ static const FeatureId part_features[KERNEL_PROGRAMS_N] = {
     [KERNEL_OOM] = FEATURE_BPF_OOM,
     [KERNEL_SIGNALS] = FEATURE_BPF_SIGNALS,
     [KERNEL_CONNECTIONS] = FEATURE_BPF_CONNECTIONS,
+    [KERNEL_UNIX] = FEATURE_BPF_UNIX,
+    [KERNEL_CALLS] = FEATURE_BPF_CALLS,
+    [KERNEL_WRITES] = FEATURE_BPF_WRITES,
 };
 
 static void note_result(Features *f, FeatureId id, int r, const Error *e)
@@ -202,7 +205,7 @@ void probe_kernel_loaded(Features *f, unsigned without)
     feature_note(f, FEATURE_BTF, true, NULL);
     feature_note(f, FEATURE_BPFFS, true, NULL);
     for (int i = 0; i < KERNEL_PROGRAMS_N; i++)
-        if (!(without & (1u << i)))
+        if (!((without | KERNEL_ON_DEMAND) & (1u << i)))
             feature_note(f, part_features[i], true, NULL);
 }
 

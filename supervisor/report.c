@@ -8,11 +8,13 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "policies/seccomp.h"
+#include "supervisor/drains.h"
 #include "supervisor/jobs.h"
+#include "supervisor/measures.h"
 #include "supervisor/plan/describe.h"
 #include "supervisor/reloads.h"
-#include "supervisor/run/listeners.h"
 #include "supervisor/run/output.h"
+#include "supervisor/run/page.h"
 #include "supervisor/run/reload.h"
 #include "supervisor/scale.h"
 #include "supervisor/shutdown.h"
@@ -21,6 +23,7 @@
 #include "supervisor/waiters.h"
 #include "supervisor/waits.h"
 #include "supervisor/watch/exits.h"
+#include "supervisor/watch/work.h"
 
 static json_t *number(uint64_t v)
 {
@@ -66,23 +69,11 @@ const char *report_health(const Host *h, char **ret_reason)
 
 /* --- one module --- */
 
-static json_t *counters_json(const struct work_counters *c)
+/* Wall clock of the last "I get on" of a module that says so. */
+static json_t *heartbeat_json(const Generation *g)
 {
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "started", (json_int_t)c->started, "completed",
-                     (json_int_t)c->completed, "errors", (json_int_t)c->errors, "in_flight", (json_int_t)c->in_flight,
-                     "in_flight_peak", (json_int_t)c->in_flight_peak, "long_running", (json_int_t)c->long_running,
-                     "rejected", (json_int_t)c->rejected, "latency_p50_usec",
-                     (json_int_t)latency_percentile(c->latency, 50), "latency_p99_usec",
-                     (json_int_t)latency_percentile(c->latency, 99));
-}
-
-static json_t *work_json(const Module *m)
-{
-    struct work_entry w;
-    if (!m->policy->work.track_connections || !m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) ||
-        listeners_shared(m) || !m->group || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
-        return json_null();
-    return counters_json(&w.connections);
+    uint64_t at = g && g->page ? page_heartbeat(g->page) : 0;
+    return at ? json_integer((json_int_t)(now_realtime() - (now_monotonic() - at))) : json_null();
 }
 
 static json_t *last_exit_json(const LastExit *x)
@@ -106,11 +97,6 @@ static json_t *teardown_json(const TeardownResult *r)
     return out;
 }
 
-static uint64_t oom_kills(const Module *m, const GroupStats *s)
-{
-    return m->oom_kills + (s && s->memory_oom_kills != UINT64_MAX ? s->memory_oom_kills : 0);
-}
-
 /* How many instances of its template there are, and as many as the file asks for; null where it is none. */
 static json_t *instances_json(const Host *h, const Module *m)
 {
@@ -118,10 +104,8 @@ static json_t *instances_json(const Host *h, const Module *m)
     if (!m->policy->instances)
         return json_null();
     _cleanup_(freep) char *stem = xstrndup(name, module_stem(name));
-    struct work_entry w;
     return json_pack("{s:s,s:i,s:I,s:o}", "template", stem, "now", (int)scale_now(h, stem), "configured",
-                     (json_int_t)m->policy->instances, "work",
-                     listeners_work(m, &w) ? counters_json(&w.connections) : json_null());
+                     (json_int_t)m->policy->instances, "work", measures_shared_work(m));
 }
 
 static json_t *reload_json(const Module *m)
@@ -137,28 +121,24 @@ static json_t *reload_json(const Module *m)
                      text(m->reload_error));
 }
 
-static json_t *module_json(const Host *h, const Module *m)
+/* `at_length`: asked for it alone, so that a few files more are no matter. */
+static json_t *module_json(const Host *h, const Module *m, bool at_length)
 {
     const Generation *g = m->generation;
-    const Limits *l = &m->policy->limits;
-    GroupStats s = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, UINT64_MAX};
-    bool has = g && box_stats(g->leaf, &s) == 0;
+    GroupStats s;
+    (void)measures_stats(m, &s);
     pid_t pid = shown_pid(m);
     json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:o,s:o}", "name", module_name(m), "state", shown_state(h, m),
                           "health", "unknown", "generation",
                           m->last_generation ? json_integer((json_int_t)m->last_generation) : json_null(), "pid",
                           pid ? json_integer(pid) : json_null(), "cgroup", text(g ? box_cgroup_path(g->leaf) : NULL),
                           "restarts", (json_int_t)m->restarts, "next_start_usec",
-                          number(m->next_start ? m->next_start : timers_next(m)), "work", work_json(m));
-    json_object_set_new(o, "cpu",
-                        json_pack("{s:o,s:o,s:o}", "usage_usec", number(s.cpu_usage_usec), "max", number(l->cpu_max),
-                                  "throttled_usec", number(s.cpu_throttled_usec)));
-    json_object_set_new(o, "memory",
-                        json_pack("{s:o,s:o,s:o,s:I}", "current", number(s.memory_current), "peak",
-                                  number(s.memory_peak), "max", number(l->memory_max), "oom_kills",
-                                  (json_int_t)oom_kills(m, has ? &s : NULL)));
-    json_object_set_new(o, "pids",
-                        json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(l->pids_max)));
+                          number(m->next_start ? m->next_start : timers_next(m)), "work", measures_work(m));
+    json_object_set_new(o, "cpu", measures_cpu(m, &s));
+    json_object_set_new(o, "memory", measures_memory(m, &s));
+    json_object_set_new(
+        o, "pids",
+        json_pack("{s:o,s:o}", "current", number(s.pids_current), "max", number(m->policy->limits.pids_max)));
     json_object_set_new(o, "last_exit", last_exit_json(m->last_exit));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
     /* What has come since: after what everybody knows. */
@@ -170,6 +150,9 @@ static json_t *module_json(const Host *h, const Module *m)
     json_object_set_new(o, "condition", text(m->condition));
     json_object_set_new(o, "reload", reload_json(m));
     json_object_set_new(o, "timer", timers_json(m));
+    json_object_set_new(o, "pressure", at_length ? measures_pressure(m) : json_null());
+    json_object_set_new(o, "gate", drains_gate_json(m));
+    json_object_set_new(o, "heartbeat_usec", heartbeat_json(g));
     return o;
 }
 
@@ -191,6 +174,15 @@ static json_t *names(void *host)
     return json_pack("{s:o,s:o}", "modules", modules, "templates", templates);
 }
 
+/* Takes the reference. */
+static json_t *instance_json(const Host *h, json_t *modules)
+{
+    _cleanup_(freep) char *reason = NULL;
+    const char *health = report_health(h, &reason);
+    return json_pack("{s:s,s:s,s:o,s:I,s:o}", "instance", h->options.instance, "status", health, "reason", text(reason),
+                     "uptime_usec", (json_int_t)(now_monotonic() - h->started), "modules", modules);
+}
+
 static json_t *status(void *host, const char *name)
 {
     Host *h = host;
@@ -200,11 +192,29 @@ static json_t *status(void *host, const char *name)
     json_t *modules = json_array();
     for (size_t i = 0; i < h->n_modules; i++)
         if (!name || (ssize_t)i == only)
-            json_array_append_new(modules, module_json(h, h->modules[i]));
-    _cleanup_(freep) char *reason = NULL;
-    const char *health = report_health(h, &reason);
-    return json_pack("{s:s,s:s,s:o,s:I,s:o}", "instance", h->options.instance, "status", health, "reason", text(reason),
-                     "uptime_usec", (json_int_t)(now_monotonic() - h->started), "modules", modules);
+            json_array_append_new(modules, module_json(h, h->modules[i], name != NULL));
+    return instance_json(h, modules);
+}
+
+/* Of all modules what changes from one look to the next. */
+static json_t *usage(void *host)
+{
+    Host *h = host;
+    json_t *modules = json_array();
+    for (size_t i = 0; i < h->n_modules; i++) {
+        const Module *m = h->modules[i];
+        GroupStats s;
+        (void)measures_usage(m, &s);
+        json_array_append_new(modules, json_pack("{s:s,s:s,s:o,s:I,s:I,s:o,s:o,s:o,s:o}", "name", module_name(m),
+                                                 "state", shown_state(h, m), "group", text(m->policy->group),
+                                                 "generation", (json_int_t)m->last_generation, "restarts",
+                                                 (json_int_t)m->restarts, "work", measures_work(m), "cpu",
+                                                 json_pack("{s:o}", "usage_usec", number(s.cpu_usage_usec)), "memory",
+                                                 json_pack("{s:o,s:o}", "current", number(s.memory_current), "max",
+                                                           number(m->policy->limits.memory_max)),
+                                                 "pressure", measures_pressure(m)));
+    }
+    return instance_json(h, modules);
 }
 
 /* --- explain --- */
@@ -258,14 +268,6 @@ static json_t *suggestion(const Module *m, int nr)
                      json_sprintf("[sandbox]\nallow = %s%s%s", old ? old : "", old && *old ? ", " : "", syscall));
 }
 
-static json_t *pressure(const Generation *g)
-{
-    GroupPressure p;
-    if (!g || !box_group(g->leaf) || group_read_pressure(box_group(g->leaf), &p) < 0)
-        return json_null();
-    return json_pack("{s:f,s:f,s:f}", "cpu", p.cpu, "memory", p.memory, "io", p.io);
-}
-
 static json_t *part_of(const Host *h, const Module *m)
 {
     json_t *out = json_array();
@@ -285,8 +287,8 @@ static json_t *explain(void *host, const char *name)
     const Generation *g = m->generation;
     Phase phase = g ? teardown_phase(g) : PHASE_N;
     GroupStats s;
-    bool has = g && box_stats(g->leaf, &s) == 0;
-    uint64_t in_flight = teardown_in_flight(m);
+    (void)measures_stats(m, &s);
+    uint64_t in_flight = work_in_flight(m->ctx->work, m);
     json_t *o = json_pack("{s:s,s:s,s:I,s:o,s:s,s:o,s:o,s:o}", "module", name, "state", shown_state(h, m), "generation",
                           (json_int_t)m->last_generation, "since_usec",
                           m->since ? json_integer((json_int_t)m->since) : json_null(), "wants",
@@ -303,7 +305,7 @@ static json_t *explain(void *host, const char *name)
     json_object_set_new(o, "group", text(m->policy->group));
     json_object_set_new(o, "instances", instances_json(h, m));
     json_object_set_new(o, "leaving", json_boolean(m->leaving));
-    json_object_set_new(o, "pressure", pressure(g));
+    json_object_set_new(o, "pressure", measures_pressure(m));
     json_object_set_new(o, "status_text", text(g ? g->status_text : NULL));
     json_object_set_new(o, "next_start_usec", m->next_start ? json_integer((json_int_t)m->next_start) : json_null());
     json_object_set_new(o, "restarts", json_integer((json_int_t)m->restarts));
@@ -314,11 +316,13 @@ static json_t *explain(void *host, const char *name)
                         m->last_error ? json_pack("{s:s,s:s}", "stage", m->last_error_stage, "message", m->last_error)
                                       : json_null());
     json_object_set_new(o, "last_exit", exit_story(m->last_exit));
-    json_object_set_new(o, "oom_kills", json_integer((json_int_t)oom_kills(m, has ? &s : NULL)));
+    json_object_set_new(o, "oom_kills", json_integer((json_int_t)measures_oom_kills(m, &s)));
     int nr = m->last_exit ? m->last_exit->syscall_nr : -1;
     json_object_set_new(o, "denied", denied(m, &nr));
     json_object_set_new(o, "suggestion", suggestion(m, nr));
     json_object_set_new(o, "teardown", teardown_json(m->last_teardown));
+    json_object_set_new(o, "gate", drains_gate_json(m));
+    json_object_set_new(o, "holding", drains_holding_json(m));
     return o;
 }
 
@@ -429,7 +433,7 @@ static void kill_module(Host *h, Module *m, int sig, bool main_only, ControlRepl
 }
 
 static const char *const verb_names[CONTROL_VERB_N] = {"start", "stop",   "restart", "kill",
-                                                       "scale", "reload", "shutdown"};
+                                                       "scale", "reload", "drain",   "shutdown"};
 
 /* Who is on its way out for good is not started again, unless the scale says so. */
 static bool refuse_leaving(const Host *h, ControlVerb verb, ssize_t i, ControlReply *reply)
@@ -458,12 +462,13 @@ static void act(void *host, ControlVerb verb, const char *name, int number, uint
         return;
     ControlReply *later = reply;
     if ((flags & CONTROL_NO_BLOCK) && verb != CONTROL_STOP && verb != CONTROL_KILL && verb != CONTROL_SCALE &&
-        verb != CONTROL_RELOAD) {
+        verb != CONTROL_RELOAD && verb != CONTROL_DRAIN) {
         control_reply_done(reply);
         later = NULL;
     }
     switch (verb) {
     case CONTROL_START:
+        drains_wanted_up(h, (size_t)i);
         jobs_start(h, (size_t)i, later);
         break;
     case CONTROL_STOP:
@@ -483,6 +488,12 @@ static void act(void *host, ControlVerb verb, const char *name, int number, uint
     case CONTROL_RELOAD:
         reloads_start(h, (size_t)i, !(flags & CONTROL_NO_BLOCK), reply);
         break;
+    case CONTROL_DRAIN:
+        if (flags & CONTROL_UNDO)
+            drains_undo(h, (size_t)i, reply);
+        else
+            drains_start(h, (size_t)i, !(flags & CONTROL_NO_BLOCK), reply);
+        break;
     case CONTROL_SHUTDOWN:
         shutdown_ask(h, later);
         break;
@@ -496,6 +507,7 @@ const ControlOps report_control_ops = {
     .module_by_name = module_by_name,
     .health = health,
     .status = status,
+    .usage = usage,
     .explain = explain,
     .names = names,
     .plan = plan,

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "supervisor/run/start.h"
-#include "supervisor/stop/teardown.h"
+#include "supervisor/watch/work.h"
 
 static Module *module_of(Host *h, uint64_t group)
 {
@@ -29,7 +29,7 @@ static void on_ring_event(const struct ring_event *e, void *userdata)
         generation_listening(g, (uint16_t)e->value);
         break;
     case RING_IDLE:
-        teardown_idle(g);
+        work_idle(h->ctx.work, m);
         break;
     case RING_OOM:
         log_warning("module=%s generation=%llu event=oom-kill pid=%u comm=%s", module_name(m),

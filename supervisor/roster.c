@@ -2,11 +2,13 @@
 #include "supervisor/roster.h"
 
 #include "base/log.h"
+#include "supervisor/drains.h"
 #include "supervisor/run/generation.h"
 #include "supervisor/run/start.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
 #include "supervisor/waiters.h"
+#include "supervisor/watch/sources.h"
 
 void roster_match(const Policy *from, const Policy *to, size_t *ret_from, bool *ret_goes)
 {
@@ -32,12 +34,15 @@ static Module *module_new(Host *h, const ModulePolicy *policy)
 {
     Module *m = new0(Module);
     *m = (Module){.ctx = &h->ctx, .serial = ++last_serial, .policy = policy};
+    sources_register(m);
     return m;
 }
 
 static void module_close(Host *h, Module *m)
 {
     log_watch_forget(h->logs, m);
+    drains_forget(m);
+    work_unregister(h->ctx.work, m);
     generation_free(m->generation);
     sd_event_source_disable_unref(m->restart_timer);
     timers_forget(m);

@@ -2,6 +2,7 @@
 #include "supervisor/run_hooks.h"
 
 #include "base/log.h"
+#include "supervisor/drains.h"
 #include "supervisor/pump.h"
 #include "supervisor/run/hook.h"
 
@@ -9,6 +10,7 @@ static void on_changed(void *host, Generation *g, LifecycleState before)
 {
     Host *h = host;
     pump_generation_changed(h, g);
+    drains_changed(h, g);
     if (h->control)
         control_module_changed(h->control, module_name(g->module), lifecycle_state_name(before),
                                lifecycle_state_name(g->lifecycle.state), g->number);

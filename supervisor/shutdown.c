@@ -2,6 +2,7 @@
 #include "supervisor/shutdown.h"
 
 #include "base/log.h"
+#include "supervisor/drains.h"
 #include "supervisor/jobs.h"
 #include "supervisor/plan/bounds.h"
 #include "supervisor/stop/teardown.h"
@@ -18,8 +19,9 @@ void shutdown_begin(Host *h, const char *why)
     } else {
         h->shutting_down = true;
         h->starting = false;
-        log_info("event=stopping reason=\"%s\"", why);
-        host_event(h, NULL, 0, "stopping", NULL, json_pack("{s:s}", "reason", why));
+        json_t *work = drains_in_flight(h);
+        log_info("event=stopping reason=\"%s\" busy=%zu", why, json_object_size(work));
+        host_event(h, NULL, 0, "stopping", NULL, json_pack("{s:s,s:o}", "reason", why, "in_flight", work));
         instance_mark_stopping(&h->instance);
         service_busy(&h->service, usec_add(bound_shutdown(h->graph), BOUND_LEEWAY_USEC),
                      "STOPPING=1\nSTATUS=Stopping: taking all modules down");

@@ -24,9 +24,9 @@ static int find_long(const char *name, size_t length, OptionId *ret, Error *e)
     return error_set(e, -EINVAL, "no option --%s", shown);
 }
 
-static int find_letter(char letter, OptionId *ret, Error *e)
+static int find_letter(char letter, const Verb *v, OptionId *ret, Error *e)
 {
-    *ret = option_by_letter(letter);
+    *ret = option_by_letter(letter, v);
     if (*ret < OPTION_N)
         return 0;
     _cleanup_(freep) char *shown = str_escape(&letter, 1, 8);
@@ -34,19 +34,58 @@ static int find_letter(char letter, OptionId *ret, Error *e)
 }
 
 /* "10s" as in a policy; a bare number is seconds, as other commands have it. */
-static int parse_timeout(const char *s, uint64_t *ret, Error *e)
+static int parse_span(OptionId id, const char *s, uint64_t *ret, Error *e)
 {
     uint64_t seconds;
     if (parse_u64(s, &seconds) == 0) {
         *ret = seconds > UINT64_MAX / USEC_PER_SEC ? USEC_INFINITY : seconds * USEC_PER_SEC;
         return 0;
     }
-    return value_time(s, ret, e) < 0 ? error_prefix(e, "--timeout: ") : 0;
+    return value_time(s, ret, e) < 0 ? error_prefix(e, "--%s: ", options[id].name) : 0;
+}
+
+static int parse_interval(const char *s, uint64_t *ret, Error *e)
+{
+    int r = parse_span(OPTION_INTERVAL, s, ret, e);
+    if (r >= 0 && (*ret < 100 * USEC_PER_MSEC || *ret > 24 * 3600 * USEC_PER_SEC))
+        return error_set(e, -EINVAL, "--interval: from 100ms to 1d");
+    return r;
+}
+
+static int parse_sort(const char *s, TopColumn *ret, Error *e)
+{
+    *ret = top_column_by_name(s);
+    if (*ret < TOP_COLUMN_N)
+        return 0;
+    _cleanup_(freep) char *shown = value_shown(s), *names = top_column_names();
+    return error_set(e, -EINVAL, "--sort: '%s' is no column (%s)", shown, names);
+}
+
+/* What an option without a value turns on; NULL: it has one. */
+static bool *switch_of(Args *a, OptionId id)
+{
+    static const size_t at[OPTION_N] = {
+        [OPTION_JSON] = offsetof(Args, json),           [OPTION_NO_PAGER] = offsetof(Args, no_pager),
+        [OPTION_NO_BLOCK] = offsetof(Args, no_block),   [OPTION_CASCADE] = offsetof(Args, cascade),
+        [OPTION_MAIN] = offsetof(Args, main_only),      [OPTION_FOLLOW] = offsetof(Args, follow),
+        [OPTION_STDERR] = offsetof(Args, error_stream), [OPTION_VERBOSE] = offsetof(Args, verbose),
+        [OPTION_HOST] = offsetof(Args, host),           [OPTION_STDOUT] = offsetof(Args, to_stdout),
+        [OPTION_FORCE] = offsetof(Args, force),         [OPTION_ALL] = offsetof(Args, all),
+        [OPTION_EXPANDED] = offsetof(Args, expanded),   [OPTION_BATCH] = offsetof(Args, batch),
+        [OPTION_UNDO] = offsetof(Args, undo),           [OPTION_HELP] = offsetof(Args, help),
+        [OPTION_VERSION] = offsetof(Args, version),
+    };
+    return at[id] ? (bool *)(void *)((char *)a + at[id]) : NULL;
 }
 
 static int take_option(Args *a, OptionId id, const char *value, Error *e)
 {
     int r = 0;
+    bool *on = switch_of(a, id);
+    if (on) {
+        *on = true;
+        return 0;
+    }
     switch (id) {
     case OPTION_INSTANCE:
         if (!instance_name_valid(value)) {
@@ -59,20 +98,8 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
     case OPTION_CONFIG:
         a->config = value;
         break;
-    case OPTION_JSON:
-        a->json = true;
-        break;
-    case OPTION_NO_PAGER:
-        a->no_pager = true;
-        break;
-    case OPTION_NO_BLOCK:
-        a->no_block = true;
-        break;
     case OPTION_TIMEOUT:
-        r = parse_timeout(value, &a->timeout, e);
-        break;
-    case OPTION_CASCADE:
-        a->cascade = true;
+        r = parse_span(id, value, &a->timeout, e);
         break;
     case OPTION_SIGNAL:
         r = value_signal(value, e);
@@ -80,16 +107,11 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
             return error_prefix(e, "--signal: ");
         a->signal = r;
         return 0;
-    case OPTION_MAIN:
-        a->main_only = true;
-        break;
-    case OPTION_FOLLOW:
-        a->follow = true;
-        break;
     case OPTION_LINES:
+    case OPTION_ITERATIONS:
         if (parse_u64(value, &a->lines) < 0) {
             _cleanup_(freep) char *shown = value_shown(value);
-            return error_set(e, -EINVAL, "--lines: '%s' is no number", shown);
+            return error_set(e, -EINVAL, "--%s: '%s' is no number", options[id].name, shown);
         }
         break;
     case OPTION_SINCE:
@@ -103,17 +125,8 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
         if (r < 0)
             return error_prefix(e, "--%s: ", options[id].name);
         break;
-    case OPTION_STDERR:
-        a->error_stream = true;
-        break;
     case OPTION_SVG:
         a->svg = value;
-        break;
-    case OPTION_VERBOSE:
-        a->verbose = true;
-        break;
-    case OPTION_HOST:
-        a->host = true;
         break;
     case OPTION_USER:
         a->user = value;
@@ -121,26 +134,31 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
     case OPTION_OUTPUT:
         a->output = value;
         break;
+    case OPTION_SORT:
+        r = parse_sort(value, &a->sort, e);
+        break;
+    case OPTION_INTERVAL:
+        r = parse_interval(value, &a->interval, e);
+        break;
+    case OPTION_JSON:
+    case OPTION_NO_PAGER:
+    case OPTION_NO_BLOCK:
+    case OPTION_CASCADE:
+    case OPTION_MAIN:
+    case OPTION_FOLLOW:
+    case OPTION_STDERR:
+    case OPTION_VERBOSE:
+    case OPTION_HOST:
     case OPTION_STDOUT:
-        a->to_stdout = true;
-        break;
     case OPTION_FORCE:
-        a->force = true;
-        break;
     case OPTION_ALL:
-        a->all = true;
-        break;
     case OPTION_EXPANDED:
-        a->expanded = true;
-        break;
+    case OPTION_BATCH:
+    case OPTION_UNDO:
     case OPTION_HELP:
-        a->help = true;
-        break;
     case OPTION_VERSION:
-        a->version = true;
-        break;
     case OPTION_N:
-        break;
+        break; /* switches, which have no value */
     }
     return r;
 }
@@ -148,7 +166,8 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
 typedef struct Parse {
     int argc, at;
     char *const *argv;
-    unsigned given; /* OPTION_BITs */
+    unsigned given;    /* OPTION_BITs */
+    unsigned lettered; /* of them those given by their letter */
     Args *args;
     Error *e;
 } Parse;
@@ -181,9 +200,10 @@ static int parse_letters(Parse *p, const char *letters)
 {
     for (; *letters; letters++) {
         OptionId id = OPTION_N;
-        int r = find_letter(*letters, &id, p->e);
+        int r = find_letter(*letters, p->args->verb, &id, p->e);
         if (r < 0)
             return r;
+        p->lettered |= OPTION_BIT(id);
         if (options[id].argument)
             return with_value(p, id, letters[1] ? letters + 1 : NULL);
         if ((r = with_value(p, id, NULL)) < 0)
@@ -213,6 +233,12 @@ static int take_word(Parse *p, char *word)
     return error_set(p->e, -EINVAL, "no verb '%s'", shown);
 }
 
+/* A letter before the verb may be of another option than was thought. */
+static bool meant_another(const Parse *p, OptionId id)
+{
+    return (p->lettered & OPTION_BIT(id)) && option_by_letter(options[id].letter, p->args->verb) != id;
+}
+
 static int check(const Parse *p)
 {
     const Args *a = p->args;
@@ -221,7 +247,7 @@ static int check(const Parse *p)
     if (!a->verb)
         return error_set(p->e, -EINVAL, "no verb given");
     for (size_t i = 0; i < OPTION_N; i++)
-        if ((p->given & OPTION_BIT(i)) && !verb_takes(a->verb, (OptionId)i))
+        if ((p->given & OPTION_BIT(i)) && !verb_takes(a->verb, (OptionId)i) && !meant_another(p, (OptionId)i))
             return error_set(p->e, -EINVAL, "--%s does not go with %s", options[i].name, a->verb->name);
     if (verb_takes_command(a->verb) && a->n_named == a->n_words)
         return error_set(p->e, -EINVAL, "%s needs a program after --: bulkhead %s -- nginx -g 'daemon off;'",
@@ -252,7 +278,9 @@ int args_parse(int argc, char *const *argv, const char *environment_instance, Ar
               .timeout = USEC_INFINITY,
               .lines = UINT64_MAX,
               .until = UINT64_MAX,
-              .base_time = UINT64_MAX};
+              .base_time = UINT64_MAX,
+              .sort = TOP_CPU,
+              .interval = USEC_PER_SEC};
     Parse p = {.argc = argc, .argv = argv, .args = &a, .e = e};
     int r = 0;
     if (environment_instance && *environment_instance &&

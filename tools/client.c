@@ -11,7 +11,7 @@
 
 #define ERROR_NO_SUCH_MODULE "org.bulkhead1.Error.NoSuchModule"
 
-enum { CALL_USEC = 30 * 1000 * 1000 };
+enum { CALL_USEC = 30 * 1000 * 1000, TRY_USEC = 2 * 1000 * 1000 };
 
 void say_error(const char *fmt, ...)
 {
@@ -53,17 +53,26 @@ static ToolStatus cannot_connect(const Args *a, int r)
     }
 }
 
+int client_try_open(const Args *a, Client *ret)
+{
+    Client c = {.args = a, .deadline = USEC_INFINITY};
+    if (a->timeout != USEC_INFINITY)
+        c.deadline = usec_add(now_monotonic(), a->timeout);
+    _cleanup_(freep) char *address = xasprintf("unix:path=/run/bulkhead/%s/bus", a->instance);
+    int r = sd_bus_new(&c.bus);
+    if (r < 0 || (r = sd_bus_set_address(c.bus, address)) < 0 || (r = sd_bus_negotiate_fds(c.bus, 1)) < 0 ||
+        (r = sd_bus_start(c.bus)) < 0) {
+        client_done(&c);
+        return r;
+    }
+    *ret = c;
+    return 0;
+}
+
 ToolStatus client_open(const Args *a, Client *ret)
 {
-    *ret = (Client){.args = a, .deadline = USEC_INFINITY};
-    if (a->timeout != USEC_INFINITY)
-        ret->deadline = usec_add(now_monotonic(), a->timeout);
-    _cleanup_(freep) char *address = xasprintf("unix:path=/run/bulkhead/%s/bus", a->instance);
-    int r = sd_bus_new(&ret->bus);
-    if (r < 0 || (r = sd_bus_set_address(ret->bus, address)) < 0 || (r = sd_bus_negotiate_fds(ret->bus, 1)) < 0 ||
-        (r = sd_bus_start(ret->bus)) < 0)
-        return cannot_connect(a, r);
-    return TOOL_DONE;
+    int r = client_try_open(a, ret);
+    return r < 0 ? cannot_connect(a, r) : TOOL_DONE;
 }
 
 void client_done(Client *c)
@@ -165,6 +174,22 @@ ToolStatus client_call_json(Client *c, const char *member, const char *argument,
         return TOOL_DONE;
     say_error("the daemon's answer is no JSON: %s", error.text);
     return TOOL_FAILED;
+}
+
+int client_try_json(Client *c, const char *member, json_t **ret)
+{
+    sd_bus_message *call = client_message(c, member), *reply = NULL;
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    const char *text = NULL;
+    int r = call ? sd_bus_call(c->bus, call, TRY_USEC, &error, &reply) : -ENOTCONN;
+    if (r >= 0)
+        r = sd_bus_message_read(reply, "s", &text);
+    if (r >= 0 && !(*ret = json_loads(text, 0, NULL)))
+        r = -EBADMSG;
+    sd_bus_error_free(&error);
+    sd_bus_message_unref(reply);
+    sd_bus_message_unref(call);
+    return r < 0 ? r : 0;
 }
 
 ToolStatus client_modules(Client *c, char ***ret_names, char ***ret_states)

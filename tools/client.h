@@ -18,12 +18,16 @@ typedef struct Client {
 #define _cleanup_client_ _cleanup_(client_done)
 
 ToolStatus client_open(const Args *a, Client *ret);
+/* The same without a word about it: 0 or a negative errno; *ret is untouched then. */
+int client_try_open(const Args *a, Client *ret);
 void client_done(Client *c);
 
 /* Calls `member`, with one string unless NULL; *ret is the string it answers. */
 ToolStatus client_call_string(Client *c, const char *member, const char *argument, char **ret);
 /* The same, parsed. */
 ToolStatus client_call_json(Client *c, const char *member, const char *argument, json_t **ret);
+/* The same without a word, and without an argument; -ETIMEDOUT after two seconds. */
+int client_try_json(Client *c, const char *member, json_t **ret);
 /* Any call; the caller unrefs *ret_reply. */
 ToolStatus client_call(Client *c, sd_bus_message *call, sd_bus_message **ret_reply);
 /* A new call of `member`, or NULL when the connection is gone. */

@@ -28,7 +28,7 @@ bool complete_what(const char *name, CompleteWhat *ret)
         {"MODULE", COMPLETE_MODULES},  {"TEMPLATE", COMPLETE_TEMPLATES}, {"NAME", COMPLETE_INSTANCES},
         {"DIR", COMPLETE_DIRECTORIES}, {"SIGNAL", COMPLETE_SIGNALS},     {"FILE", COMPLETE_FILES},
         {"TIME", COMPLETE_NOTHING},    {"N", COMPLETE_NOTHING},          {"USER", COMPLETE_NOTHING},
-        {"WHEN", COMPLETE_NOTHING},    {"EXPRESSION", COMPLETE_NOTHING},
+        {"WHEN", COMPLETE_NOTHING},    {"EXPRESSION", COMPLETE_NOTHING}, {"KEY", COMPLETE_COLUMNS},
     };
     for (size_t i = 0; i < ELEMENTS(known); i++)
         if (str_equal(known[i].name, name)) {
@@ -85,7 +85,7 @@ static bool take_option(Scan *s, const char *word, const char **ret_value)
         return true;
     }
     for (const char *p = word + 1; *p; p++) {
-        OptionId id = option_by_letter(*p);
+        OptionId id = option_by_letter(*p, s->c->verb);
         if (id == OPTION_N)
             return false;
         s->c->given |= OPTION_BIT(id);
@@ -233,6 +233,13 @@ static void offer_signals(const Completion *c)
             offer(c, sigabbrev_np(i), sigdescr_np(i));
 }
 
+static void offer_columns(const Completion *c)
+{
+    for (TopColumn i = 0; i < TOP_COLUMN_N; i++)
+        if (top_columns[i].name)
+            offer(c, top_columns[i].name, top_columns[i].doc);
+}
+
 static void offer_all(const Completion *c)
 {
     switch (c->what) {
@@ -254,6 +261,9 @@ static void offer_all(const Completion *c)
         break;
     case COMPLETE_SIGNALS:
         offer_signals(c);
+        break;
+    case COMPLETE_COLUMNS:
+        offer_columns(c);
         break;
     case COMPLETE_DIRECTORIES:
         puts(":directories");

@@ -21,16 +21,20 @@ static bool has_name(const json_t *list, const char *name)
     return false;
 }
 
-/* Does the word, which is no module's own name, mean this one? */
-static bool means(const char *word, const json_t *module)
+bool names_means(const char *word, const char *name, const char *group)
 {
-    const char *name = str_or(member_string(module, "name"), ""), *group = member_string(module, "group");
     const char *colon = strchr(word, ':');
     if (!colon)
         return module_is_instance_of(name, word) || fnmatch(word, name, 0) == 0;
     size_t n = (size_t)(colon - word);
     return group && strlen(group) == n && strncmp(group, word, n) == 0 &&
            (!colon[1] || fnmatch(colon + 1, name, 0) == 0);
+}
+
+/* Does the word, which is no module's own name, mean this one? */
+static bool means(const char *word, const json_t *module)
+{
+    return names_means(word, str_or(member_string(module, "name"), ""), member_string(module, "group"));
 }
 
 static void add_once(char ***list, const char *name)

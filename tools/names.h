@@ -14,5 +14,7 @@
  * of anything stands in it as it is, for the daemon to say so. -ENOENT: a glob, a group or a template without any
  * module, *e says which. */
 int names_expand(const json_t *names, char *const *words, size_t n, char ***ret, Error *e);
+/* Does one word mean the module of that name and group (NULL = none)? */
+bool names_means(const char *word, const char *name, const char *group);
 /* All that may be written for a module besides the names: templates, and "GROUP:" for each group once. */
 char **names_shorthands(const json_t *names);

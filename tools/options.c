@@ -28,6 +28,11 @@ const Option options[OPTION_N] = {
     [OPTION_BASE_TIME] = {"base-time", 0, "WHEN",
                           "what comes after then, not after now (15m, 12:00, '2026-12-24 18:00')"},
     [OPTION_EXPANDED] = {"expanded", 0, NULL, "with %n, %i and ${NAME} written out, for each instance"},
+    [OPTION_SORT] = {"sort", 0, "KEY", "by which column (default: cpu)"},
+    [OPTION_INTERVAL] = {"interval", 'd', "TIME", "how often (default: 1s)"},
+    [OPTION_ITERATIONS] = {"iterations", 'n', "N", "so many times, then end"},
+    [OPTION_BATCH] = {"batch", 'b', NULL, "as plain text, without a screen"},
+    [OPTION_UNDO] = {"undo", 0, NULL, "let new work in again"},
     [OPTION_HELP] = {"help", 'h', NULL, "print help, of a verb when one is given"},
     [OPTION_VERSION] = {"version", 0, NULL, "print the version"},
 };
@@ -36,14 +41,6 @@ OptionId option_by_name(const char *name, size_t length)
 {
     OptionId id = 0;
     while (id < OPTION_N && (strlen(options[id].name) != length || strncmp(options[id].name, name, length) != 0))
-        id++;
-    return id;
-}
-
-OptionId option_by_letter(char letter)
-{
-    OptionId id = 0;
-    while (id < OPTION_N && (letter == '\0' || options[id].letter != letter))
         id++;
     return id;
 }

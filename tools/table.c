@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 enum { GAP = 2, NARROWEST = 6 };
+#define LEFT_OUT SIZE_MAX /* a column's width */
 
 Table table_new(const TableColumn *columns, size_t n)
 {
@@ -65,11 +66,26 @@ static char *cut(const char *s, size_t width)
     return xasprintf("%.*s..", (int)(p - s), s);
 }
 
+/* Leaves out a column that can be spared; false: there is none any more. */
+static bool spare_one(const Table *t, size_t *widths, size_t *all)
+{
+    size_t spared = t->n_columns;
+    for (size_t c = 0; c < t->n_columns; c++)
+        if (widths[c] != LEFT_OUT && t->columns[c].spare > 0 &&
+            (spared == t->n_columns || t->columns[c].spare > t->columns[spared].spare))
+            spared = c;
+    if (spared == t->n_columns)
+        return false;
+    *all -= widths[spared] + GAP;
+    widths[spared] = LEFT_OUT;
+    return true;
+}
+
 static void measure(const Table *t, size_t width, size_t *widths)
 {
     size_t all = 0;
     for (size_t c = 0; c < t->n_columns; c++) {
-        widths[c] = 0;
+        widths[c] = LEFT_OUT;
         if (t->columns[c].hide)
             continue;
         widths[c] = text_width(t->columns[c].title);
@@ -77,8 +93,10 @@ static void measure(const Table *t, size_t width, size_t *widths)
             widths[c] = MAX2(widths[c], text_width(t->cells[k].text));
         all += widths[c] + (all ? GAP : 0);
     }
+    while (width > 0 && all > width && spare_one(t, widths, &all))
+        ;
     for (size_t c = t->n_columns; width > 0 && all > width && c-- > 0;) {
-        if (t->columns[c].hide || !t->columns[c].shrinks)
+        if (widths[c] == LEFT_OUT || !t->columns[c].shrinks)
             continue;
         size_t least = MIN2(widths[c], MAX2(text_width(t->columns[c].title), (size_t)NARROWEST));
         size_t less = MIN2(all - width, widths[c] - least);
@@ -110,14 +128,14 @@ void table_print(const Table *t, size_t width, bool colours, StrBuf *b)
     measure(t, width, widths);
     size_t owed = 0;
     for (size_t c = 0; c < t->n_columns; c++)
-        if (!t->columns[c].hide)
+        if (widths[c] != LEFT_OUT)
             add_cell(b, &t->columns[c], t->columns[c].title, COLOUR_DIM, colours, widths[c], &owed);
     strbuf_addc(b, '\n');
     for (size_t row = 0; row + t->n_columns <= t->n_cells; row += t->n_columns) {
         owed = 0;
         for (size_t c = 0; c < t->n_columns; c++) {
             const TableCell *cell = &t->cells[row + c];
-            if (!t->columns[c].hide)
+            if (widths[c] != LEFT_OUT)
                 add_cell(b, &t->columns[c], cell->text, cell->colour, colours, widths[c], &owed);
         }
         strbuf_addc(b, '\n');

@@ -18,6 +18,7 @@ typedef struct TableColumn {
     bool right;   /* numbers */
     bool shrinks; /* may be cut when the table is too wide; the last such column first */
     bool hide;    /* left out; table_hide_empty() sets it */
+    int spare;    /* left out when the table is too wide, before any is cut: the greatest of these first; 0 = never */
 } TableColumn;
 
 typedef struct TableCell {

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/util.h"
 #include "policies/complaint.h"
+#include "tools/top.h"
 
 typedef enum ToolStatus {
     TOOL_DONE = 0,
@@ -45,12 +46,18 @@ typedef enum OptionId {
     OPTION_ALL,
     OPTION_BASE_TIME,
     OPTION_EXPANDED,
+    OPTION_SORT,
+    OPTION_INTERVAL,
+    OPTION_ITERATIONS,
+    OPTION_BATCH,
+    OPTION_UNDO,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_N
 } OptionId;
 
 #define OPTION_BIT(id) (1u << (id))
+_Static_assert(OPTION_N <= 32, "one bit each");
 
 typedef struct Option {
     const char *name; /* without the dashes */
@@ -68,11 +75,13 @@ typedef struct Args {
     const Verb *verb; /* NULL: only --help or --version was asked for */
     const char *instance;
     const char *config; /* NULL = not given */
-    bool json, no_pager, no_block, cascade, follow, verbose, host, all, expanded, help, version;
-    uint64_t timeout;      /* µs, USEC_INFINITY = none */
-    bool main_only;        /* kill */
-    int signal;            /* 0 = not given */
-    uint64_t lines;        /* UINT64_MAX = not given */
+    bool json, no_pager, no_block, cascade, follow, verbose, host, all, expanded, batch, undo, help, version;
+    uint64_t timeout; /* µs, USEC_INFINITY = none */
+    bool main_only;   /* kill */
+    int signal;       /* 0 = not given */
+    uint64_t lines;   /* of --lines and --iterations; UINT64_MAX = not given */
+    TopColumn sort;
+    uint64_t interval;     /* µs */
     uint64_t since, until; /* wall clock µs; 0 and UINT64_MAX = not given */
     bool error_stream;
     const char *svg;
@@ -103,7 +112,9 @@ int args_parse(int argc, char *const *argv, const char *environment_instance, Ar
 void args_done(Args *a);
 /* OPTION_N, NULL: there is none. */
 OptionId option_by_name(const char *name, size_t length);
-OptionId option_by_letter(char letter);
+/* Where several have the letter, the verb's own; without a verb (NULL), or if it takes none of them, the first. Those
+ * that share a letter mean the same to the parser. */
+OptionId option_by_letter(char letter, const Verb *v);
 const Verb *verb_by_name(const char *name);
 /* Whether a command line stands after "--", which is needed then. */
 bool verb_takes_command(const Verb *v);
@@ -123,7 +134,9 @@ void print_complaints(const Complaints *c, FILE *to);
 /* The verbs, a file each or a few. */
 ToolStatus verb_status(const Args *a);
 ToolStatus verb_timers(const Args *a);
-ToolStatus verb_act(const Args *a); /* start, stop, restart, kill */
+ToolStatus verb_top(const Args *a);
+ToolStatus verb_act(const Args *a); /* start, stop, restart, reload, kill; drain by way of verb_drain() */
+ToolStatus verb_drain(const Args *a);
 ToolStatus verb_scale(const Args *a);
 ToolStatus verb_shutdown(const Args *a);
 ToolStatus verb_logs(const Args *a);

@@ -1,4 +1,4 @@
-/* `bulkhead start, stop, restart, kill, scale, shutdown`: ask, and wait for the outcome.
+/* `bulkhead start, stop, restart, drain, kill, scale, shutdown`: ask, and wait for the outcome.
  *
  * All modules named are asked for at once and waited for together, on one connection; Event signals that come meanwhile
  * feed the line of progress. What is not finished when --timeout is over goes on in the daemon. */
@@ -17,7 +17,7 @@
 #include "tools/term.h"
 #include "tools/view.h"
 
-enum { FLAG_NO_BLOCK = 1, FLAG_CASCADE = 2, FLAG_MAIN = 4 }; /* of the D-Bus face */
+enum { FLAG_NO_BLOCK = 1, FLAG_CASCADE = 2, FLAG_MAIN = 4, FLAG_UNDO = 8 }; /* of the D-Bus face */
 
 typedef struct Work Work;
 
@@ -102,14 +102,15 @@ static void report_done(Work *w, const Target *t)
         say_error("%s was not started, which is no failure: %s", t->name, t->condition);
         return;
     }
-    if (!a->verbose && !term()->output_is_terminal)
+    if (a->json || (!a->verbose && !term()->output_is_terminal))
         return;
     static const char *const past[][2] = {{"start", "started"},   {"stop", "stopped"},   {"restart", "restarted"},
-                                          {"reload", "reloaded"}, {"kill", "signalled"}, {"scale", "scaled"}};
+                                          {"reload", "reloaded"}, {"kill", "signalled"}, {"scale", "scaled"},
+                                          {"drain", "drained"}};
     const char *word = "done";
     for (size_t i = 0; i < ELEMENTS(past); i++)
         if (strcmp(past[i][0], a->verb->name) == 0)
-            word = past[i][1];
+            word = a->undo ? "open again" : past[i][1];
     term_progress(NULL);
     if (a->no_block) {
         printf("%s: asked for\n", t->name);
@@ -215,15 +216,15 @@ static void dependents_first(Client *c, char **names)
 static ToolStatus run(Work *w, char **names)
 {
     const Args *a = w->args;
-    static const char *const members[][2] = {{"start", "StartModule"},     {"stop", "StopModule"},
-                                             {"restart", "RestartModule"}, {"kill", "KillModule"},
-                                             {"reload", "ReloadModule"},   {"scale", "ScaleModule"}};
+    static const char *const members[][2] = {
+        {"start", "StartModule"},   {"stop", "StopModule"},   {"restart", "RestartModule"}, {"kill", "KillModule"},
+        {"reload", "ReloadModule"}, {"scale", "ScaleModule"}, {"drain", "DrainModule"}};
     const char *member = NULL;
     for (size_t i = 0; i < ELEMENTS(members); i++)
         if (strcmp(members[i][0], a->verb->name) == 0)
             member = members[i][1];
-    uint64_t flags =
-        (a->no_block ? FLAG_NO_BLOCK : 0) | (a->cascade ? FLAG_CASCADE : 0) | (a->main_only ? FLAG_MAIN : 0);
+    uint64_t flags = (a->no_block ? FLAG_NO_BLOCK : 0) | (a->cascade ? FLAG_CASCADE : 0) |
+                     (a->main_only ? FLAG_MAIN : 0) | (a->undo ? FLAG_UNDO : 0);
     for (size_t i = 0; i < w->n; i++) {
         w->targets[i] = (Target){.work = w, .name = names[i]};
         int r = ask(&w->targets[i], member, flags);

@@ -22,6 +22,19 @@ const Verb verbs[] = {
      "  bulkhead status worker 'w*' shop:\n"
      "  bulkhead status --json | jq '.modules[] | select(.state != \"running\") | .name'\n",
      verb_status},
+    {"top", "[MODULE...]", 0, MANY,
+     BIT(OPTION_SORT) | BIT(OPTION_INTERVAL) | BIT(OPTION_ITERATIONS) | BIT(OPTION_BATCH) | BIT(OPTION_JSON), false,
+     "a live view of modules: CPU, memory, work in flight, how long it takes",
+     "On a terminal a screen: ? tells the keys, q leaves. Elsewhere, or with --batch, a table each interval; with\n"
+     "JSON an object a line. CPU, rate and percentiles are those of the interval. Modules that come while it runs\n"
+     "are shown if the words mean them. When the daemon ends it says so, and waits for the next.\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead top\n"
+     "  bulkhead top --sort p99 'web*' shop:\n"
+     "  bulkhead top --batch -n 1\n"
+     "  bulkhead top --json -n 60 web | jq -c '.modules[] | [.rate, .latency_p99_usec]'\n",
+     verb_top},
     {"timers", "[MODULE...]", 0, MANY, BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT), true,
      "when timed modules run next, and ran last",
      "The soonest first. A timer that was stopped (`bulkhead stop`) runs nothing until its module is started, or the\n"
@@ -61,6 +74,21 @@ const Verb verbs[] = {
      "  bulkhead restart web\n"
      "  bulkhead restart --cascade db\n",
      verb_act},
+    {"drain", "MODULE...", 1, MANY,
+     BIT(OPTION_UNDO) | BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE) | BIT(OPTION_JSON), false,
+     "turn new work away from modules, and wait for what they have",
+     "The module runs on behind a closed gate: new connections and requests wait in the network until it is opened.\n"
+     "Waits until nothing is in flight. What still is at drain_hard is told, with exit status 1, and not cut off; the\n"
+     "gate stays closed. To open it again give --undo: what has waited comes in, and nothing is lost. A start opens\n"
+     "it, too; a stop or a restart of a drained module has nothing to wait for. Refused where nothing is tracked\n"
+     "([work] track).\n"
+     "\n"
+     "examples:\n"
+     "  bulkhead drain web && bulkhead restart web\n"
+     "  bulkhead drain --timeout 10s 'worker@*'\n"
+     "  bulkhead drain --undo web\n"
+     "  bulkhead drain --json web | jq '.[].holding'\n",
+     verb_drain},
     {"reload", "MODULE...", 1, MANY, BIT(OPTION_NO_BLOCK) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VERBOSE), false,
      "have modules read their own configuration again",
      "By the policy's exec_reload or reload_signal; neither stops anything. Waits until the command has succeeded or "
@@ -272,6 +300,15 @@ bool verb_takes(const Verb *v, OptionId id)
     const unsigned everywhere = OPTION_BIT(OPTION_INSTANCE) | OPTION_BIT(OPTION_NO_PAGER) | OPTION_BIT(OPTION_HELP) |
                                 OPTION_BIT(OPTION_VERSION);
     return ((everywhere | v->options) & OPTION_BIT(id)) != 0;
+}
+
+OptionId option_by_letter(char letter, const Verb *v)
+{
+    OptionId found = OPTION_N;
+    for (OptionId id = 0; letter && id < OPTION_N; id++)
+        if (options[id].letter == letter && (found == OPTION_N || (v && !verb_takes(v, found) && verb_takes(v, id))))
+            found = id;
+    return found;
 }
 
 bool verb_takes_command(const Verb *v)

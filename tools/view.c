@@ -118,16 +118,8 @@ char *view_progress(const json_t *event)
     const json_t *detail = json_object_get(event, "detail");
     if (!module || !name)
         return NULL;
-    if (str_starts(name, "drain-")) {
-        uint64_t in_flight = member_number(detail, "in_flight"), left = member_number(detail, "left_usec");
-        StrBuf b = STRBUF_NULL;
-        strbuf_addf(&b, "%s: drain", module);
-        if (in_flight != UINT64_MAX)
-            strbuf_addf(&b, ", %" PRIu64 " in flight", in_flight);
-        if (left != UINT64_MAX)
-            strbuf_addf(&b, ", at most %llus more", (left + USEC_PER_SEC - 1) / USEC_PER_SEC);
-        return strbuf_take(&b);
-    }
+    if (str_equal(name, "drain-progress") || str_equal(name, "drain-soft-limit"))
+        return view_drain(module, detail);
     if (strcmp(name, "phase") == 0)
         return xasprintf("%s: %s %s", module, str_or(member_string(event, "phase"), "phase"),
                          str_or(member_string(detail, "status"), "done"));

@@ -38,6 +38,12 @@ char *view_calendar(const json_t *all, const View *v);
 char *view_host(const json_t *table, const View *v);
 /* Whether all is there that a daemon needs. */
 bool view_host_suffices(const json_t *table);
+/* The same of a drain, from the event's detail, with a bar. */
+char *view_drain(const char *module, const json_t *detail);
+/* A module's state in a word: running, but behind a closed gate, is "draining", "drained" or "gated". */
+const char *view_state(const json_t *module);
+/* Adds what `explain` knows of the module's gate and of what held its drain; nothing where there is nothing to say. */
+void view_gate(StrBuf *b, const json_t *explain, const View *v);
 /* "killed by SIGKILL", "out of memory", "exit status 1", "denied syscall mount"; NULL without a last_exit. */
 char *view_last_exit(const json_t *last_exit);
 

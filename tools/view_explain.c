@@ -293,6 +293,7 @@ char *view_explain(const json_t *x, const View *v)
     } else {
         say_down(&b, x, v);
     }
+    view_gate(&b, x, v);
     say_timer(&b, x, v);
     const json_t *last_error = json_object_get(x, "last_error");
     if (json_is_object(last_error)) {

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "tools/top.h"
 #include "tools/view.h"
 
 static TableColour state_colour(const char *state)
@@ -78,6 +79,8 @@ static char *note(const json_t *m, uint64_t now)
     const json_t *x = json_object_get(m, "last_exit");
     if (json_is_true(json_object_get(m, "leaving")))
         strbuf_adds(&b, "leaving");
+    if (str_equal(member_string(json_object_get(m, "work"), "gate"), "closed") && str_equal(state, "running"))
+        strbuf_addf(&b, "%sgets no new work", b.len ? ", " : "");
     if (next != UINT64_MAX) {
         _cleanup_(freep) char *in = format_usec(next > now ? (next - now) / 100000 * 100000 : 0);
         strbuf_addf(&b, by_timer(m) ? "next in %s" : "next start in %s", in);
@@ -109,21 +112,52 @@ static char *note(const json_t *m, uint64_t now)
     return strbuf_take(&b);
 }
 
-enum { COL_NAME, COL_STATE, COL_HEALTH, COL_PID, COL_CPU, COL_MEMORY, COL_WORK, COL_RESTARTS, COL_NOTE };
+/* Completed a second since counting began: what a single look can honestly say. */
+static char *rate_text(const json_t *work)
+{
+    uint64_t done = member_number(work, "completed"), span = member_number(work, "counted_usec");
+    if (done == UINT64_MAX || span == UINT64_MAX || span == 0)
+        return NULL;
+    return top_number((double)done / ((double)span / USEC_PER_SEC));
+}
+
+/* 0 is what a histogram without anything in it says. */
+static char *latency_text(const json_t *work, const char *key)
+{
+    uint64_t usec = member_number(work, key);
+    return usec == 0 ? NULL : top_usec(usec);
+}
+
+enum {
+    COL_NAME,
+    COL_STATE,
+    COL_HEALTH,
+    COL_PID,
+    COL_CPU,
+    COL_MEMORY,
+    COL_WORK,
+    COL_RATE,
+    COL_P50,
+    COL_P99,
+    COL_RESTARTS,
+    COL_NOTE
+};
 
 static void add_row(Table *t, const json_t *m, uint64_t now)
 {
-    const json_t *memory = json_object_get(m, "memory");
-    const char *name = str_or(member_string(m, "name"), "?"), *state = str_or(member_string(m, "state"), "?"),
-               *health = str_or(member_string(m, "health"), "?");
+    const json_t *memory = json_object_get(m, "memory"), *work = json_object_get(m, "work");
+    const char *name = str_or(member_string(m, "name"), "?"), *health = str_or(member_string(m, "health"), "?");
     uint64_t cpu = member_number(json_object_get(m, "cpu"), "usage_usec");
     table_add(t, str_escape(name, strlen(name), 80), COLOUR_BOLD);
-    table_add(t, xstrdup(state), state_colour(state));
+    table_add(t, xstrdup(view_state(m)), state_colour(view_state(m)));
     table_add(t, xstrdup(health), health_colour(health));
     table_add(t, number_text(member_number(m, "pid")), COLOUR_NONE);
     table_add(t, cpu == UINT64_MAX ? NULL : format_usec(cpu), COLOUR_NONE);
     table_add(t, of_max(member_number(memory, "current"), member_number(memory, "max")), COLOUR_NONE);
-    table_add(t, number_text(member_number(json_object_get(m, "work"), "in_flight")), COLOUR_NONE);
+    table_add(t, number_text(member_number(work, "in_flight")), COLOUR_NONE);
+    table_add(t, rate_text(work), COLOUR_NONE);
+    table_add(t, latency_text(work, "latency_p50_usec"), COLOUR_NONE);
+    table_add(t, latency_text(work, "latency_p99_usec"), COLOUR_NONE);
     table_add(t, number_text(member_number(m, "restarts")), COLOUR_NONE);
     table_add(t, note(m, now), COLOUR_YELLOW);
 }
@@ -154,6 +188,9 @@ char *view_status(const json_t *status, const View *v)
         [COL_CPU] = {.title = "CPU", .right = true},
         [COL_MEMORY] = {.title = "MEMORY", .right = true},
         [COL_WORK] = {.title = "IN FLIGHT", .right = true},
+        [COL_RATE] = {.title = "RATE/s", .right = true, .spare = 2},
+        [COL_P50] = {.title = "P50", .right = true, .spare = 3},
+        [COL_P99] = {.title = "P99", .right = true, .spare = 1},
         [COL_RESTARTS] = {.title = "RESTARTS", .right = true},
         [COL_NOTE] = {.title = "NOTE", .shrinks = true},
     };
@@ -186,6 +223,9 @@ char *view_status(const json_t *status, const View *v)
     strbuf_addc(&b, '\n');
     table_hide_empty(&t, COL_HEALTH, "unknown");
     table_hide_empty(&t, COL_WORK, NULL);
+    table_hide_empty(&t, COL_RATE, NULL);
+    table_hide_empty(&t, COL_P50, NULL);
+    table_hide_empty(&t, COL_P99, NULL);
     table_hide_empty(&t, COL_NOTE, NULL);
     table_print(&t, v->width, v->colours, &b);
     add_scaled(&b, modules);
@@ -259,19 +299,74 @@ static char *pids_text(const json_t *pids)
     return joined(&b);
 }
 
+/* Of one source, or of their sum. */
 static char *work_text(const json_t *work)
 {
     StrBuf b = STRBUF_NULL;
-    uint64_t p99 = member_number(work, "latency_p99_usec");
+    uint64_t p99 = member_number(work, "latency_p99_usec"), longer = member_number(work, "long_running"),
+             rejected = member_number(work, "rejected");
     add_part(&b, number_text(member_number(work, "in_flight")), " in flight");
     add_part(&b, number_text(member_number(work, "in_flight_peak")), " at peak");
     add_part(&b, number_text(member_number(work, "started")), " started");
     add_part(&b, number_text(member_number(work, "completed")), " completed");
     add_part(&b, number_text(member_number(work, "errors")), " errors");
+    if (longer != UINT64_MAX && longer > 0)
+        add_part(&b, number_text(longer), " long-running");
+    if (rejected != UINT64_MAX && rejected > 0)
+        add_part(&b, number_text(rejected), " rejected");
     if (p99 != UINT64_MAX && p99 > 0) {
-        _cleanup_(freep) char *half = format_usec(member_number(work, "latency_p50_usec")), *most = format_usec(p99);
+        _cleanup_(freep) char *half = top_usec(member_number(work, "latency_p50_usec")), *most = top_usec(p99);
         add_part(&b, xasprintf("half within %s, 99%% within %s", half, most), "");
     }
+    return joined(&b);
+}
+
+/* "open, at most 1000 in flight", "closed, 12 segments held back"; NULL where it is open and sets no limit. */
+static char *gate_text(const json_t *work)
+{
+    StrBuf b = STRBUF_NULL;
+    uint64_t most = member_number(work, "max_in_flight"), held = member_number(work, "held");
+    bool closed = str_equal(member_string(work, "gate"), "closed");
+    if (!closed && most == UINT64_MAX && (held == UINT64_MAX || held == 0))
+        return NULL;
+    strbuf_adds(&b, closed ? "closed: no new work comes in" : "open");
+    if (most != UINT64_MAX)
+        add_part(&b, xasprintf("at most %" PRIu64 " in flight", most), "");
+    if (held != UINT64_MAX && held > 0)
+        add_part(&b, number_text(held), " segments held back, which TCP sends again");
+    return joined(&b);
+}
+
+/* All work together, then a line for each source of it. */
+static void add_work(StrBuf *b, const json_t *work)
+{
+    const json_t *sources = json_object_get(work, "sources");
+    const char *name;
+    json_t *source;
+    _cleanup_(freep) char *rate = rate_text(work);
+    add_line(b, "work", work_text(work));
+    add_line(b, "rate", rate ? xasprintf("%s completed a second since counting began", rate) : NULL);
+    add_line(b, "gate", gate_text(work));
+    json_object_foreach((json_t *)(uintptr_t)sources, name, source)
+    {
+        _cleanup_(freep) char *title = str_escape(name, strlen(name), 12);
+        add_line(b, title, work_text(source));
+    }
+}
+
+static char *pressure_text(const json_t *pressure)
+{
+    static const struct {
+        const char *key, *text;
+    } kinds[] = {{"cpu", "CPU"}, {"memory", "memory"}, {"io", "disk"}};
+    StrBuf b = STRBUF_NULL;
+    for (size_t i = 0; i < ELEMENTS(kinds); i++) {
+        const json_t *v = json_object_get(pressure, kinds[i].key);
+        if (json_is_number(v) && json_number_value(v) >= 0.05)
+            add_part(&b, xasprintf("%.1f%% for %s", json_number_value(v), kinds[i].text), "");
+    }
+    if (b.len > 0)
+        strbuf_adds(&b, ", of the last ten seconds");
     return joined(&b);
 }
 
@@ -312,7 +407,7 @@ char *view_module(const json_t *m, const View *v)
     uint64_t next = member_number(m, "next_start_usec"), generation = member_number(m, "generation");
     text_coloured(&b, name, COLOUR_BOLD, v->colours);
     strbuf_adds(&b, ": ");
-    text_coloured(&b, state, state_colour(state), v->colours);
+    text_coloured(&b, view_state(m), state_colour(view_state(m)), v->colours);
     if (health && strcmp(health, "unknown") != 0) {
         strbuf_adds(&b, ", ");
         text_coloured(&b, health, health_colour(health), v->colours);
@@ -345,7 +440,8 @@ char *view_module(const json_t *m, const View *v)
     add_line(&b, "cpu", cpu_text(json_object_get(m, "cpu")));
     add_line(&b, "memory", memory_text(json_object_get(m, "memory")));
     add_line(&b, "processes", pids_text(json_object_get(m, "pids")));
-    add_line(&b, "work", work_text(json_object_get(m, "work")));
+    add_line(&b, "waits", pressure_text(json_object_get(m, "pressure")));
+    add_work(&b, json_object_get(m, "work"));
     _cleanup_(freep) char *how = view_last_exit(x), *when = ago(member_number(x, "time_usec"), v->now, " ago");
     if (how)
         add_line(&b, "last exit", when ? xasprintf("%s, %s", how, when) : xstrdup(how));

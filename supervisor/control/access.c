@@ -28,6 +28,7 @@ static const Need needs[] = {
     {"GetStatus", ACCESS_READ},
     {"Explain", ACCESS_READ},
     {"GetNames", ACCESS_READ},
+    {"GetUsage", ACCESS_READ},
     {"GetPlan", ACCESS_READ},
     {"GetPlanText", ACCESS_READ},
     {"GetGraph", ACCESS_READ},
@@ -38,6 +39,7 @@ static const Need needs[] = {
     {"StopModule", ACCESS_OPERATE},
     {"RestartModule", ACCESS_OPERATE},
     {"ReloadModule", ACCESS_OPERATE},
+    {"DrainModule", ACCESS_OPERATE},
     {"ScaleModule", ACCESS_OPERATE},
     /* org.bulkhead1.Module */
     {"Start", ACCESS_OPERATE},

@@ -42,6 +42,7 @@ typedef enum ControlVerb {
     CONTROL_KILL,
     CONTROL_SCALE,
     CONTROL_RELOAD,
+    CONTROL_DRAIN,
     CONTROL_SHUTDOWN,
     CONTROL_VERB_N
 } ControlVerb;
@@ -49,7 +50,8 @@ typedef enum ControlVerb {
 #define CONTROL_NO_BLOCK  1ull /* answer when the work is accepted, not when it is done */
 #define CONTROL_CASCADE   2ull /* stop, restart: running dependents first */
 #define CONTROL_MAIN_ONLY 4ull /* kill: the main process alone */
-#define CONTROL_FLAGS     (CONTROL_NO_BLOCK | CONTROL_CASCADE | CONTROL_MAIN_ONLY)
+#define CONTROL_UNDO      8ull /* drain: let new work in again */
+#define CONTROL_FLAGS     (CONTROL_NO_BLOCK | CONTROL_CASCADE | CONTROL_MAIN_ONLY | CONTROL_UNDO)
 
 /* An answer that is still owed to a client. Whoever got one from ControlOps.act answers it exactly once, whenever he
  * likes, also from within act(), also after control_close(); that frees it. The client may be gone meanwhile: then
@@ -75,6 +77,7 @@ typedef struct ControlOps {
     bool (*module_by_name)(void *host, const char *name, ControlModule *ret); /* false = no such module */
     const char *(*health)(void *host);                                        /* "healthy", "degraded", "critical" */
     json_t *(*status)(void *host, const char *name); /* the document of docs/face.md; NULL name = all */
+    json_t *(*usage)(void *host);                    /* what of it changes from one look to the next */
     json_t *(*explain)(void *host, const char *name);
     json_t *(*names)(void *host);                  /* what commands may call the modules by: docs/dbus.md */
     json_t *(*plan)(void *host);                   /* the shape of plan_describe() */

@@ -49,6 +49,8 @@ int control_act(Connection *c, sd_bus_message *call, ControlVerb verb, const cha
                                  (unsigned long long)(flags & ~CONTROL_FLAGS));
     if ((flags & CONTROL_MAIN_ONLY) && verb != CONTROL_KILL)
         return sd_bus_error_set(error, CONTROL_ERROR_INVALID_ARGS, "flag 4 (the main process alone) is of KillModule");
+    if ((flags & CONTROL_UNDO) && verb != CONTROL_DRAIN)
+        return sd_bus_error_set(error, CONTROL_ERROR_INVALID_ARGS, "flag 8 (undo) is of DrainModule");
     if (verb == CONTROL_KILL && (number < 1 || number > SIGRTMAX))
         return sd_bus_error_setf(error, CONTROL_ERROR_INVALID_ARGS, "no signal %d (1 to %d)", number, SIGRTMAX);
     ControlModule m = {0};
@@ -90,6 +92,11 @@ static int on_restart(sd_bus_message *m, void *userdata, sd_bus_error *error)
 static int on_reload(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     return act_on_module(m, userdata, CONTROL_RELOAD, error);
+}
+
+static int on_drain(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    return act_on_module(m, userdata, CONTROL_DRAIN, error);
 }
 
 static int on_kill(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -185,6 +192,12 @@ static int on_get_names(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
     const ControlConfig *k = &((Connection *)userdata)->control->config;
     return reply_json(m, k->ops->names(k->host), error);
+}
+
+static int on_get_usage(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+    const ControlConfig *k = &((Connection *)userdata)->control->config;
+    return reply_json(m, k->ops->usage(k->host), error);
 }
 
 static int on_get_plan(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -305,6 +318,7 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("StopModule", SD_BUS_ARGS("s", name, "t", flags), SD_BUS_NO_RESULT, on_stop, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("RestartModule", SD_BUS_ARGS("s", name, "t", flags), SD_BUS_NO_RESULT, on_restart, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("ReloadModule", SD_BUS_ARGS("s", name, "t", flags), SD_BUS_NO_RESULT, on_reload, ANYBODY),
+    SD_BUS_METHOD_WITH_ARGS("DrainModule", SD_BUS_ARGS("s", name, "t", flags), SD_BUS_NO_RESULT, on_drain, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("KillModule", SD_BUS_ARGS("s", name, "i", signal, "t", flags), SD_BUS_NO_RESULT, on_kill,
                             ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("ScaleModule", SD_BUS_ARGS("s", name, "u", instances, "t", flags), SD_BUS_NO_RESULT,
@@ -315,6 +329,7 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_METHOD_WITH_ARGS("GetStatus", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", json), on_get_status, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("s", name), SD_BUS_RESULT("s", json), on_explain, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetNames", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), on_get_names, ANYBODY),
+    SD_BUS_METHOD_WITH_ARGS("GetUsage", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), on_get_usage, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetPlan", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), on_get_plan, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetPlanText", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", text), on_get_plan_text, ANYBODY),
     SD_BUS_METHOD_WITH_ARGS("GetGraph", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", dot), on_get_graph, ANYBODY),

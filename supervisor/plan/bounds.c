@@ -6,7 +6,7 @@
 uint64_t bound_teardown(const ModulePolicy *p)
 {
     uint64_t bound = usec_add(p->stop_timeout, BOUND_KILL_USEC);
-    if (p->work.track_connections)
+    if (p->work.track.sources)
         bound = usec_add(bound, p->work.drain_hard);
     if (p->exec_stop_post.n > 0)
         bound =

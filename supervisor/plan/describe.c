@@ -69,7 +69,7 @@ static json_t *restart_json(const Recovery *r)
 
 static json_t *drain_json(const Work *w)
 {
-    if (!w->track_connections)
+    if (!w->track.sources)
         return json_null();
     return json_pack("{s:o, s:o}", "soft_usec", number(w->drain_soft), "hard_usec", number(w->drain_hard));
 }
@@ -321,7 +321,7 @@ static void add_module(StrBuf *b, const Graph *g, size_t i)
     add_start(b, m);
     add_restart(b, &m->recovery, m->type == TYPE_ONESHOT);
     strbuf_addf(b, "  %-9s", "stop");
-    if (m->work.track_connections)
+    if (m->work.track.sources)
         add_drain(b, &m->work);
     strbuf_adds(b, "killed after ");
     add_usec(b, m->stop_timeout);

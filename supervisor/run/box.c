@@ -193,6 +193,11 @@ int box_stats(const Box *b, GroupStats *ret)
     return b && b->group ? group_read_stats(b->group, ret) : -ENODATA;
 }
 
+int box_usage(const Box *b, GroupStats *ret)
+{
+    return b && b->group ? group_read_usage(b->group, ret) : -ENODATA;
+}
+
 int box_last_stats(const Box *b, GroupStats *ret)
 {
     return b && b->group ? group_read_last(b->group, ret) : -ENODATA;

@@ -41,6 +41,8 @@ int box_signal(Box *b, int sig);
 int box_kill(Box *b);
 /* -ENODATA where there is no cgroup. */
 int box_stats(const Box *b, GroupStats *ret);
+/* A few of them: as group_read_usage. */
+int box_usage(const Box *b, GroupStats *ret);
 /* The last ones: as group_read_last. */
 int box_last_stats(const Box *b, GroupStats *ret);
 

@@ -43,12 +43,14 @@ typedef struct RunContext {
     Kernel *kernel;                        /* NULL where bpf = optional and the kernel has none */
     int view, root;                        /* the modules' mount namespace and its root */
     int runtime_dir, notify_dir, logs_dir; /* /run/bulkhead/I, /run/bulkhead/I/notify, /var/log/bulkhead/I */
+    int work_dir;                          /* /run/bulkhead/I/work as modules see it: run/page.h */
     int null_fd;                           /* /dev/null, read and write */
     uint64_t nofile_soft, nofile_hard;     /* as the daemon was started with */
     bool reset_oom_score_adj;              /* the daemon's own is below 0, which is not for modules */
     Mounts mounts;
     struct Listener **listeners; /* run/listeners.c */
     size_t n_listeners;
+    struct WorkRegistry *work; /* watch/work.h */
     const RunHooks *hooks;
     void *host;
 } RunContext;

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "supervisor/run/hook.h"
 #include "supervisor/run/notify.h"
+#include "supervisor/run/page.h"
 #include "supervisor/run/reload.h"
 #include "supervisor/run/start.h"
 
@@ -18,6 +19,7 @@ Generation *generation_free(Generation *g)
     hook_free(g->hook);
     reload_free(g->reload);
     notify_free(g->notify);
+    page_free(g->page); /* asks who is left in the leaf */
     box_free(g->leaf);
     fd_close(g->pidfd);
     free(g->status_text);

@@ -144,13 +144,13 @@ static int make_in_group(const Module *m, const char *owner, const Listen *l, Ma
 /* The template's stable group, counted under its name. */
 static int make_template_group(const Module *m, const char *owner, Group **ret, Error *e)
 {
-    const Work *w = &m->policy->work;
     _cleanup_(freep) char *path = xasprintf("modules/%s", owner);
     int r = group_ensure(m->ctx->tree, path, ret, e);
     if (r < 0 || !m->ctx->kernel)
         return r;
-    r = kernel_module_add(m->ctx->kernel, group_id(*ret), owner, w->track_connections ? WORK_TRACK_CONNECTIONS : 0,
-                          w->ports, w->n_ports, e);
+    KernelModule counted = module_counted(m);
+    counted.name = owner;
+    r = kernel_module_add(m->ctx->kernel, group_id(*ret), &counted, e);
     if (r < 0)
         *ret = group_close(*ret);
     return r;
@@ -239,7 +239,7 @@ bool listeners_shared(const Module *m)
 bool listeners_work(const Module *m, struct work_entry *ret)
 {
     const RunContext *ctx = m->ctx;
-    if (!listeners_shared(m) || !m->policy->work.track_connections || !ctx->kernel)
+    if (!listeners_shared(m) || !m->policy->work.track.sources || !ctx->kernel)
         return false;
     _cleanup_(freep) char *owner = xstrndup(module_name(m), module_stem(module_name(m)));
     const Listener *l = find(ctx, owner, NULL);

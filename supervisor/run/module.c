@@ -50,3 +50,22 @@ int generation_step(Generation *g, LifecycleEvent event)
         ctx->hooks->changed(ctx->host, g, before);
     return 0;
 }
+
+/* The policy's room knows nothing of the kernel's. */
+_Static_assert((unsigned)TRACK_CONNECTIONS == WORK_TRACK_CONNECTIONS &&
+                   (unsigned)TRACK_REQUESTS == WORK_TRACK_REQUESTS && (unsigned)TRACK_UNIX == WORK_TRACK_UNIX &&
+                   (unsigned)TRACK_CALLS == WORK_TRACK_CALLS && (unsigned)TRACK_WRITES == WORK_TRACK_WRITES &&
+                   (unsigned)TRACK_API == WORK_TRACK_API,
+               "the same bits");
+
+KernelModule module_counted(const Module *m)
+{
+    const Work *w = &m->policy->work;
+    return (KernelModule){.name = module_name(m),
+                          .track = w->track.sources,
+                          .ports = w->ports,
+                          .n_ports = w->n_ports,
+                          .max_in_flight = w->max_in_flight <= UINT32_MAX ? (uint32_t)w->max_in_flight : 0,
+                          .settle_nsec = w->settle * 1000,
+                          .long_running_nsec = w->long_running_after * 1000};
+}

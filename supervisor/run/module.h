@@ -34,7 +34,16 @@ typedef struct Launch Launch;     /* a start under way: run/start.c */
 typedef struct Hook Hook;         /* a helper command under way: run/hook.c */
 typedef struct Reload Reload;     /* a reload under way: run/reload.c */
 typedef struct Notify Notify;     /* the notify socket: run/notify.c */
+typedef struct Page Page;         /* where it counts its work itself: run/page.c */
 typedef struct Teardown Teardown; /* phases under way: stop/teardown.c */
+
+/* What turns new work away; only supervisor/stop/gate.c closes and opens it. */
+typedef struct Gate {
+    bool closed;
+    bool by_hand;   /* somebody wants it closed (supervisor/drains.c): it outlives a crash */
+    bool drained;   /* nothing was left in flight since it was closed */
+    uint64_t since; /* monotonic µs of the closing */
+} Gate;
 
 struct Generation {
     Module *module;
@@ -52,6 +61,7 @@ struct Generation {
     sd_event_source *start_timer;
     Launch *launch;
     Notify *notify;
+    Page *page; /* NULL: not with track = api */
     Teardown *teardown;
     Hook *hook;
     Reload *reload;
@@ -91,12 +101,25 @@ struct Module {
     LastExit *last_exit;
     char *last_error_stage, *last_error; /* why the last start or teardown failed, NULL = it did not */
     struct TeardownResult *last_teardown;
-    uint64_t oom_kills; /* of processes in ended generations */
+    Gate gate;
+    struct Drainer *drainer;  /* of a drain by hand, under way: supervisor/drains.c */
+    json_t *held;             /* what the last drain that did not finish had in flight: stop/holding.h */
+    uint64_t oom_kills;       /* of processes in ended generations */
+    struct work_counters api; /* what ended generations have counted themselves */
 };
 
 static inline const char *module_name(const Module *m)
 {
     return m->policy->name;
+}
+
+/* What the kernel is to count of it; borrows from the policy. */
+KernelModule module_counted(const Module *m);
+
+/* Is new work turned away? A probe that fails meanwhile says nothing about its health. */
+static inline bool module_is_gated(const Module *m)
+{
+    return m->gate.closed;
 }
 
 void module_set_error(Module *m, const char *stage, const char *message);

@@ -11,12 +11,15 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/str.h"
+#include "supervisor/run/calls.h"
 #include "supervisor/run/dirs.h"
 #include "supervisor/run/hook.h"
 #include "supervisor/run/listeners.h"
 #include "supervisor/run/notify.h"
 #include "supervisor/run/output.h"
+#include "supervisor/run/page.h"
 #include "supervisor/run/ready.h"
 #include "supervisor/run/reload.h"
 #include "supervisor/run/spawn.h"
@@ -359,6 +362,13 @@ static int launch_main(Generation *g, Error *e)
         return r;
     }
     m->ctx->hooks->logging(m->ctx->host, m);
+    if (m->policy->work.track.sources & TRACK_API) {
+        r = page_open(g, &g->page, e);
+        if (r < 0) {
+            error_stage(e, "work");
+            return r;
+        }
+    }
     int listen[LISTEN_MAX];
     r = listeners_open(m, listen, e);
     if (r < 0) {
@@ -368,6 +378,8 @@ static int launch_main(Generation *g, Error *e)
     _cleanup_strv_ char **extra = NULL;
     if (g->notify)
         strv_add(&extra, notify_variable(g->notify));
+    if (g->page)
+        strv_add(&extra, page_variable(g->page));
     add_listen_variables(m, &extra);
     _cleanup_strv_ char **env = spawn_environment(m, g->leaf, extra);
     SpawnRequest request = {
@@ -490,11 +502,15 @@ int module_make_group(Module *m, Error *e)
     int r = group_ensure(m->ctx->tree, path, &m->group, e);
     if (r < 0 || !m->ctx->kernel)
         return r;
-    const Work *w = &m->policy->work;
-    r = kernel_module_add(m->ctx->kernel, group_id(m->group), module_name(m),
-                          w->track_connections ? WORK_TRACK_CONNECTIONS : 0, w->ports, w->n_ports, e);
+    const KernelModule counted = module_counted(m);
+    r = kernel_module_add(m->ctx->kernel, group_id(m->group), &counted, e);
+    if (r == -ENOTSUP)
+        calls_name_line(m, e);
     if (r < 0)
         m->group = group_close(m->group);
+    else if (counted.track & WORK_TRACK_WRITES)
+        log_info("event=writes-tracked module=%s cost=\"each system call of the host takes some 100 ns more\"",
+                 module_name(m));
     return r;
 }
 
@@ -521,6 +537,8 @@ Generation *generation_start(Module *m)
     int r = make_leaf(g, &e);
     if (r < 0)
         error_stage(&e, "cgroup");
+    if (r == 0 && (r = calls_attach(m, &e)) < 0)
+        error_stage(&e, "work");
     if (r == 0 && (r = dirs_make(m, &e)) < 0)
         error_stage(&e, "directories");
     if (r == 0 && hook_given(m->policy, HOOK_START_PRE))

@@ -16,6 +16,9 @@
 
 #define RUN_DIR "/run/bulkhead"
 #define BPF_DIR "/sys/fs/bpf"
+/* For counter pages of all modules; it takes memory as they are made. A module that makes its own longer finds this end
+ * of it, and not that of the host's /run. */
+#define WORK_OPTIONS "mode=0711,size=256m,nr_inodes=65536"
 
 /* Read-only from here on, with everything mounted below it. -ENOENT and the like mean: nothing there to protect. */
 static int make_readonly(const char *path, bool recursive)
@@ -88,6 +91,19 @@ static int protect_mounts(Error *e)
     return 0;
 }
 
+/* Beside the notify directory, and in this view alone. */
+static int make_work_dir(const char *notify_path, Error *e)
+{
+    _cleanup_(freep) char *path =
+        xasprintf("%.*s/" VIEW_WORK_NAME, (int)(strrchr(notify_path, '/') - notify_path), notify_path);
+    _cleanup_fd_ int dir = dir_make(path, 0711);
+    if (dir < 0)
+        return error_errno(e, dir, "cannot make %s in view", path);
+    if (mount("bulkhead", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, WORK_OPTIONS) < 0)
+        return error_errno(e, -errno, "cannot mount %s in view", path);
+    return 0;
+}
+
 /* Covers /run/bulkhead, then puts the notify directory back under its own name. */
 static int hide_runtime(const char *notify_path, Error *e)
 {
@@ -101,7 +117,10 @@ static int hide_runtime(const char *notify_path, Error *e)
         return error_errno(e, dir, "cannot make %s in view", notify_path);
     if (move_mount(tree, "", AT_FDCWD, notify_path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return error_errno(e, -errno, "cannot put %s in view", notify_path);
-    int r = make_readonly(RUN_DIR, false);
+    int r = make_work_dir(notify_path, e);
+    if (r < 0)
+        return r;
+    r = make_readonly(RUN_DIR, false);
     return r < 0 ? error_errno(e, r, "cannot make %s read-only", RUN_DIR) : 0;
 }
 

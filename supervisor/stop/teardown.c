@@ -15,10 +15,10 @@
 #include "supervisor/plan/bounds.h"
 #include "supervisor/run/dirs.h"
 #include "supervisor/run/hook.h"
-#include "supervisor/run/listeners.h"
 #include "supervisor/run/notify.h"
 #include "supervisor/run/start.h"
-#include "supervisor/stop/drain.h"
+#include "supervisor/stop/drainer.h"
+#include "supervisor/stop/gate.h"
 
 #define KILL_USEC BOUND_KILL_USEC
 
@@ -27,9 +27,9 @@ struct Teardown {
     Phases phases;
     char *skip;
     void (*finished)(Generation *g);
-    Drain drain;
-    uint64_t last_in_flight;
-    sd_event_source *drain_timer, *stop_timer, *kill_timer;
+    Drainer *drainer;
+    bool hurried;
+    sd_event_source *stop_timer, *kill_timer;
     BoxWatch *watch;
     sd_event_source *rest; /* the phases after the processes' end, behind the exits of others */
     PhaseStatus process_status;
@@ -65,114 +65,52 @@ static PhaseStatus begin_controllers(void *userdata, Error *e)
 static PhaseStatus begin_gate(void *userdata, Error *e)
 {
     Teardown *t = userdata;
-    error_set(e, 0, "%s", t->skip ? t->skip : "this version has no gate");
-    return PHASE_SKIPPED;
-}
-
-uint64_t teardown_in_flight(const Module *m)
-{
-    struct work_entry w;
-    if (!m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) || !m->group ||
-        !m->policy->work.track_connections || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0)
-        return UINT64_MAX;
-    return w.connections.in_flight > 0 ? (uint64_t)w.connections.in_flight : 0;
-}
-
-static int on_drain_timer(sd_event_source *s, uint64_t usec, void *userdata);
-
-static void end_drain(Teardown *t)
-{
-    t->drain_timer = sd_event_source_disable_unref(t->drain_timer);
-    Module *m = module(t);
-    if (m->ctx->kernel && m->group)
-        (void)kernel_set_draining(m->ctx->kernel, group_id(m->group), false);
-}
-
-static void say_progress(Teardown *t, const char *name)
-{
-    uint64_t now = now_monotonic();
-    json_t *left = t->drain.hard == USEC_INFINITY
-                       ? json_null()
-                       : json_integer((json_int_t)(t->drain.hard - MIN2(now, t->drain.hard)));
-    event(t, name,
-          json_pack("{s:I,s:I,s:o}", "in_flight", (json_int_t)t->last_in_flight, "elapsed_usec",
-                    (json_int_t)(now - t->drain.begun), "left_usec", left));
-}
-
-static PhaseStatus take_drain_step(Teardown *t, Error *e)
-{
-    t->last_in_flight = teardown_in_flight(module(t));
-    if (!t->generation->main_alive && t->last_in_flight > 0 && box_populated(t->generation->leaf) == 0)
-        t->last_in_flight = 0; /* nobody is left who could finish it */
-    DrainStep step = drain_step(&t->drain, now_monotonic(), t->last_in_flight);
-    if (step.warn)
-        say_progress(t, "drain-soft-limit");
-    if (step.progress)
-        say_progress(t, "drain-progress");
-    switch (step.verdict) {
-    case DRAIN_WAIT:
-        if (t->drain_timer) {
-            sd_event_source_set_time(t->drain_timer, step.wake_at);
-            sd_event_source_set_enabled(t->drain_timer, SD_EVENT_ONESHOT);
-            return PHASE_PENDING;
-        }
-        if (sd_event_add_time(module(t)->ctx->event, &t->drain_timer, CLOCK_MONOTONIC, step.wake_at, 1000,
-                              on_drain_timer, t) < 0) {
-            end_drain(t);
-            error_set(e, -ENOMEM, "cannot set the drain's timer");
-            return PHASE_FAILED;
-        }
-        return PHASE_PENDING;
-    case DRAIN_DONE:
-        end_drain(t);
-        return PHASE_OK;
-    case DRAIN_HARD_LIMIT:
-    case DRAIN_CUT:
-        break;
+    const char *why = t->skip ? t->skip : gate_refusal(module(t));
+    if (why) {
+        error_set(e, 0, "%s", why);
+        return PHASE_SKIPPED;
     }
-    end_drain(t);
-    error_set(e, -ETIMEDOUT, "%llu still in flight %s", (unsigned long long)t->last_in_flight,
-              step.verdict == DRAIN_CUT ? "when it was cut by a second signal" : "at the hard limit (drain_hard)");
-    return PHASE_TIMED_OUT;
+    return gate_close(module(t), e) < 0 ? PHASE_FAILED : PHASE_OK;
 }
 
-static void ask_drain(Teardown *t)
+/* Nobody is left who could finish anything. */
+static bool is_abandoned(void *userdata)
 {
-    Error e = {0};
-    PhaseStatus status = take_drain_step(t, &e);
-    if (status != PHASE_PENDING)
-        done(t, PHASE_DRAIN, status, &e);
+    const Teardown *t = userdata;
+    return !t->generation->main_alive && box_populated(t->generation->leaf) == 0;
 }
 
-static int on_drain_timer(sd_event_source *s, uint64_t usec, void *userdata)
+static void on_drain_event(void *userdata, const char *name, json_t *detail)
 {
-    (void)s, (void)usec;
-    ask_drain(userdata);
-    return 0;
+    event(userdata, name, detail);
 }
+
+static void on_drain_over(void *userdata, DrainVerdict verdict, const Error *e)
+{
+    Teardown *t = userdata;
+    t->drainer = NULL;
+    done(t, PHASE_DRAIN,
+         verdict == DRAIN_DONE        ? PHASE_OK
+         : verdict == DRAIN_ABANDONED ? PHASE_FAILED
+                                      : PHASE_TIMED_OUT,
+         e);
+}
+
+static const DrainerHooks drain_hooks = {.abandoned = is_abandoned, .event = on_drain_event, .over = on_drain_over};
 
 static PhaseStatus begin_drain(void *userdata, Error *e)
 {
     Teardown *t = userdata;
-    Module *m = module(t);
-    if (t->skip || t->drain.hurried) {
-        error_set(e, 0, "%s", t->skip ? t->skip : "hurried by a second signal");
+    const char *why = t->skip ? t->skip : t->hurried ? "hurried by a second signal" : gate_refusal(module(t));
+    if (why) {
+        error_set(e, 0, "%s", why);
         return PHASE_SKIPPED;
     }
-    if (listeners_shared(m)) {
-        error_set(e, 0, "its connections come from a listener that it shares: nobody can tell which are its own");
-        return PHASE_SKIPPED;
-    }
-    if (teardown_in_flight(module(t)) == UINT64_MAX) {
-        error_set(e, 0,
-                  m->policy->work.track_connections ? "no counters: bpf is not there"
-                                                    : "nothing is tracked ([work] track)");
-        return PHASE_SKIPPED;
-    }
-    drain_begin(&t->drain, now_monotonic(), m->policy->work.drain_soft, m->policy->work.drain_hard);
-    /* From here on the kernel tells when it becomes idle; asked for before the first look, so that no end is missed. */
-    (void)kernel_set_draining(m->ctx->kernel, group_id(m->group), true);
-    return take_drain_step(t, e);
+    t->drainer = drainer_new(module(t), &drain_hooks, t);
+    if (t->drainer)
+        return PHASE_PENDING;
+    error_set(e, -ENOMEM, "cannot set the drain's timer");
+    return PHASE_FAILED;
 }
 
 /* --- 4, 5: input, connections --- */
@@ -395,7 +333,13 @@ static PhaseStatus begin_network(void *userdata, Error *e)
 {
     Teardown *t = userdata;
     Generation *g = t->generation;
+    bool was_closed = module(t)->gate.closed && !module(t)->gate.by_hand;
+    /* What comes from now on waits for the next generation. */
+    if (was_closed && gate_open(module(t), e) < 0)
+        return PHASE_FAILED;
     if (!g->registered) {
+        if (was_closed)
+            return PHASE_OK;
         error_set(e, 0, "it was not registered in the kernel");
         return PHASE_SKIPPED;
     }
@@ -524,8 +468,8 @@ void teardown_main_exited(Generation *g)
     Teardown *t = g->teardown;
     if (!t)
         return;
-    if (t->phases.current == PHASE_DRAIN) {
-        ask_drain(t);
+    if (t->drainer) {
+        drainer_ask(t->drainer);
     } else if (t->phases.current == PHASE_PROCESS && !t->generation->hook) {
         if (box_populated(g->leaf) > 0)
             end_rest(t);
@@ -534,20 +478,19 @@ void teardown_main_exited(Generation *g)
     }
 }
 
-void teardown_idle(Generation *g)
-{
-    if (g->teardown && g->teardown->phases.current == PHASE_DRAIN)
-        ask_drain(g->teardown);
-}
-
 void teardown_hurry(Generation *g)
 {
     Teardown *t = g->teardown;
-    if (!t || t->drain.hurried)
+    if (!t || t->hurried)
         return;
-    t->drain.hurried = true;
-    if (t->phases.current == PHASE_DRAIN)
-        ask_drain(t);
+    t->hurried = true;
+    if (t->drainer)
+        drainer_hurry(t->drainer);
+}
+
+json_t *teardown_drain_json(const Generation *g)
+{
+    return g && g->teardown && g->teardown->drainer ? drainer_json(g->teardown->drainer) : json_null();
 }
 
 Phase teardown_phase(const Generation *g)

@@ -15,11 +15,9 @@ typedef struct TeardownRequest {
 void teardown_start(Generation *g, const TeardownRequest *request);
 /* The main process has ended meanwhile. */
 void teardown_main_exited(Generation *g);
-/* The kernel says that nothing is in flight any more (RING_IDLE). */
-void teardown_idle(Generation *g);
 /* Second signal: the drain is cut, all else goes on in order. */
 void teardown_hurry(Generation *g);
 /* The phase it is in, or PHASE_N. */
 Phase teardown_phase(const Generation *g);
-/* The module's connections in flight now, UINT64_MAX when nothing is tracked. */
-uint64_t teardown_in_flight(const Module *m);
+/* How far its drain is, as drainer_json(); null when it is in none. */
+json_t *teardown_drain_json(const Generation *g);

@@ -36,7 +36,14 @@ def test_status_json_has_the_documented_shape(daemon):
         assert set(m["memory"]) == {"current", "peak", "max", "oom_kills"} and m["memory"]["current"] > 0
         assert m["pids"] == {"current": 1, "max": None} and m["last_exit"] is None
         assert open(f"/proc/{m['pid']}/cgroup").read().find(m["cgroup"]) > 0
-    assert set(tracked["work"]) == WORK_KEYS and all(v == 0 for v in tracked["work"].values() if v is not None)
+    work = tracked["work"]
+    assert set(list(work)[:len(WORK_KEYS)]) == WORK_KEYS and all(work[k] == 0 for k in WORK_KEYS), work
+    assert list(work)[len(WORK_KEYS):] == ["latency", "counted_usec", "gate", "max_in_flight", "held", "sources"]
+    assert set(work["latency"]) == {0} and work["counted_usec"] > 0 and work["gate"] == "open"
+    assert set(work["sources"]) == {"connections"} and set(work["sources"]["connections"]) == WORK_KEYS
+    assert plain["work"] is None and plain["pressure"] is None, "pressure is read for who asks for a module"
+    pressure = d.module("tracked")["pressure"]
+    assert pressure is None or set(pressure) == {"cpu", "memory", "io"}
     d.stop()
 
 

@@ -295,6 +295,17 @@ def _(w):
     d.stop()
 
 
+@row("bpf-unix", "bpf-calls", "bpf-writes")
+def _(w):
+    """Only who asks for it is refused, by the line that asks."""
+    track = {"bpf-unix": "unix", "bpf-calls": "calls:probe:main", "bpf-writes": "writes"}[w.name]
+    w.refused(1, r"m\.ini:\d+: work\.track: .* cannot be counted here: switched off",
+              modules={"m": {"module.exec": f"{helper('probe')} m", "work.track": track}})
+    d = w.make()
+    counted(w, d)
+    d.stop()
+
+
 # --- system calls, the rest
 
 @row("pidfd")

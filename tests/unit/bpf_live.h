@@ -38,6 +38,7 @@ typedef struct Live {
     char leaf[600]; /* root/modules/a/1 */
     char bpffs[64]; /* mounted by the loader */
     uint64_t modules, a, leaf_id;
+    int modules_fd;
     unsigned level; /* of modules/ */
     struct ring_event events[256];
     size_t n_events;
@@ -113,6 +114,7 @@ static void live_free(Live *l)
     snprintf(kill_all, sizeof kill_all, "%s/cgroup.kill", l->root);
     file_write(AT_FDCWD, kill_all, "1"); /* what a failed test left running */
     l->kernel = kernel_close(l->kernel);
+    fd_close(l->modules_fd);
     for (size_t i = 0; i < ELEMENTS(below) && l->root[0]; i++) {
         char path[1024];
         snprintf(path, sizeof path, "%s/%s", l->root, below[i]);
@@ -129,6 +131,7 @@ _unused_ static KernelConfig live_config(const Live *l)
 {
     return (KernelConfig){.instance = INSTANCE,
                           .modules_id = l->modules,
+                          .modules_fd = l->modules_fd,
                           .modules_level = l->level,
                           .max_modules = 16,
                           .bpffs_path = l->bpffs};
@@ -142,6 +145,7 @@ _unused_ static int live_tree(void **state)
     if (geteuid() != 0 || !own_cgroup(NULL, own, sizeof own))
         return 0; /* live() skips */
     Live *l = new0(Live);
+    l->modules_fd = -EBADF;
     snprintf(l->root, sizeof l->root, "%s/bh-t%d", own, getpid());
     snprintf(l->bpffs, sizeof l->bpffs, "/tmp/bh-t%d-bpffs", getpid());
     char modules[560], a[580];
@@ -154,6 +158,7 @@ _unused_ static int live_tree(void **state)
     make_dir(a, sizeof a, modules, "a");
     make_dir(l->leaf, sizeof l->leaf, a, "1");
     l->modules = cgroup_id(modules);
+    l->modules_fd = open(modules, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     l->a = cgroup_id(a);
     l->leaf_id = cgroup_id(l->leaf);
     /* Components between the mount and modules/: those of /proc/self/cgroup, bh-t<pid>, modules. */
@@ -164,6 +169,13 @@ _unused_ static int live_tree(void **state)
         l->level += p[-1] == '/';
     *state = l;
     return 0;
+}
+
+_unused_ static int module_tracked(Live *l, uint64_t id, const char *name, uint32_t track, const uint16_t *ports,
+                                   size_t n_ports, Error *e)
+{
+    const KernelModule m = {.name = name, .track = track, .ports = ports, .n_ports = n_ports};
+    return kernel_module_add(l->kernel, id, &m, e);
 }
 
 /* The tree with an open Kernel, module a tracked on all ports, generation 1 in its leaf. */
@@ -177,7 +189,7 @@ _unused_ static int live_open(void **state)
     Error e = {0};
     KernelConfig config = live_config(l);
     int r = kernel_open(&config, &l->kernel, &e);
-    r = r < 0 ? r : kernel_module_add(l->kernel, l->a, "a", WORK_TRACK_CONNECTIONS, NULL, 0, &e);
+    r = r < 0 ? r : module_tracked(l, l->a, "a", WORK_TRACK_CONNECTIONS, NULL, 0, &e);
     r = r < 0 ? r : kernel_generation_add(l->kernel, l->leaf_id, l->a, 1, &e);
     if (r < 0)
         print_message("%s\n", error_message(&e));

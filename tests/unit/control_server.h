@@ -90,6 +90,12 @@ static _unused_ json_t *explain(void *host, const char *name)
     return json_pack("{s:s}", "module", name);
 }
 
+static _unused_ json_t *usage(void *host)
+{
+    (void)host;
+    return json_pack("{s:[]}", "modules");
+}
+
 static _unused_ json_t *get_names(void *host)
 {
     (void)host;
@@ -205,8 +211,22 @@ static _unused_ void act(void *host, ControlVerb verb, const char *name, int sig
     }
 }
 
-static const ControlOps ops = {module_at, module_by_name, health,   status,        explain, get_names, plan, plan_text,
-                               dot,       events,         open_log, open_log_file, act};
+static const ControlOps ops = {
+    .module_at = module_at,
+    .module_by_name = module_by_name,
+    .health = health,
+    .status = status,
+    .usage = usage,
+    .explain = explain,
+    .names = get_names,
+    .plan = plan,
+    .plan_text = plan_text,
+    .dot = dot,
+    .events = events,
+    .open_log = open_log,
+    .open_log_file = open_log_file,
+    .act = act,
+};
 
 typedef struct Fixture {
     char dir[64], path[96], address[128];

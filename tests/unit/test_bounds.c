@@ -14,7 +14,7 @@ static void one_teardown(void **state)
     (void)state;
     ModulePolicy m = {.stop_timeout = 5 * SEC, .work.drain_hard = 30 * SEC};
     assert_int_equal(bound_teardown(&m), 15 * SEC); /* nothing is tracked: no drain */
-    m.work.track_connections = true;
+    m.work.track.sources = TRACK_CONNECTIONS;
     assert_int_equal(bound_teardown(&m), 45 * SEC);
     m.exec_stop_post = (Commands){&hook, 1};
     assert_int_equal(bound_teardown(&m), 60 * SEC);

@@ -1,9 +1,7 @@
 /* Connections of real servers, counted by the real kernel: whatever ends them, in_flight comes back to 0 and
  * started = completed + errors. */
-#include "tests/unit/bpf_live.h"
+#include "tests/unit/bpf_sockets.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/prctl.h>
 
 /* --- a server that does what it is told ------------------------------------------------------------------------------
@@ -29,39 +27,6 @@ typedef struct ServerState {
     int listeners[8], n_listeners;
     int conns[256], n_conns;
 } ServerState;
-
-static int make_listener(int family)
-{
-    struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT};
-    struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), off = 0;
-    if (family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(fd, family == AF_INET6 ? (void *)&a6 : (void *)&a4, family == AF_INET6 ? sizeof a6 : sizeof a4) < 0 ||
-        listen(fd, 256) < 0)
-        return -1;
-    return fd;
-}
-
-static int port_of(int fd)
-{
-    struct sockaddr_in6 a = {0};
-    socklen_t size = sizeof a;
-    return getsockname(fd, (struct sockaddr *)&a, &size) < 0 ? -1 : ntohs(a.sin6_port); /* same place in sockaddr_in */
-}
-
-static int connect_to(int family, int port)
-{
-    struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    a6.sin6_port = a4.sin_port = htons((uint16_t)port);
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(fd, family == AF_INET6 ? (void *)&a6 : (void *)&a4, family == AF_INET6 ? sizeof a6 : sizeof a4) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
 
 static int serve_one(ServerState *s, int op, int arg)
 {
@@ -233,15 +198,7 @@ static int accept_all(void *arg)
 static void test_storm_balances(void **state)
 {
     Live *l = live(state);
-    char procs[700], own[700], out[256];
-    assert_true(own_cgroup(NULL, out, sizeof out));
-    snprintf(procs, sizeof procs, "%s/cgroup.procs", l->leaf);
-    snprintf(own, sizeof own, "%s/cgroup.procs", out);
-    /* The listener belongs to the cgroup of its maker: be in the leaf for a moment. */
-    assert_int_equal(file_write(AT_FDCWD, procs, "0"), 0);
-    int fd = make_listener(AF_INET);
-    assert_int_equal(file_write(AT_FDCWD, own, "0"), 0);
-    assert_true(fd >= 0);
+    int fd = listener_in_leaf(l, AF_INET);
     int port = port_of(fd);
     pid_t server = child_in("", accept_all, &fd);
     close(fd);
@@ -363,19 +320,19 @@ static void test_ports_filter(void **state)
     Server s = server_start(l->leaf);
     int wanted = tell(&s, OP_LISTEN4, 0), other = tell(&s, OP_LISTEN4, 0);
     uint16_t ports[] = {1, (uint16_t)wanted};
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", WORK_TRACK_CONNECTIONS, ports, 2, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "a", WORK_TRACK_CONNECTIONS, ports, 2, NULL), 0);
     int c1 = connect_to(AF_INET, other), c2 = connect_to(AF_INET, wanted);
     EVENTUALLY(counts(l).in_flight == 1);
     /* The policy may change under a connection: its end balances its begin. */
     ports[1] = (uint16_t)other;
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", WORK_TRACK_CONNECTIONS, ports, 2, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "a", WORK_TRACK_CONNECTIONS, ports, 2, NULL), 0);
     close(c1);
     close(c2);
     server_stop(&s);
     assert_balanced(l, 1, 0, 1); /* never accepted, so reset */
     Error e = {0};
     uint16_t many[BULKHEAD_PORTS_MAX + 1] = {0};
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", 1, many, ELEMENTS(many), &e), -E2BIG);
+    assert_int_equal(module_tracked(l, l->a, "a", 1, many, ELEMENTS(many), &e), -E2BIG);
     assert_non_null(strstr(e.msg, "work.ports"));
 }
 
@@ -399,7 +356,7 @@ static void test_only_the_accepting_side_counts(void **state)
 static void test_untracked_only_tells_listeners(void **state)
 {
     Live *l = live(state);
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", 0, NULL, 0, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "a", 0, NULL, 0, NULL), 0);
     Server s = server_start(l->leaf);
     int port = tell(&s, OP_LISTEN4, 0), c = connect_to(AF_INET, port);
     tell(&s, OP_ACCEPT, 1);
@@ -428,7 +385,7 @@ static void test_removed_module_does_not_underflow(void **state)
     assert_int_equal(kernel_work(l->kernel, l->a, &w), -ENOENT);
     close(c1);
     /* The same cgroup comes back under a new entry: connections of the old one are none of its. */
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "a", WORK_TRACK_CONNECTIONS, NULL, 0, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "a", WORK_TRACK_CONNECTIONS, NULL, 0, NULL), 0);
     close(c2);
     tell(&s, OP_CLOSE, 0);
     int c3 = connect_to(AF_INET, port);
@@ -505,7 +462,7 @@ static void test_counters_outlive_generations(void **state)
     EVENTUALLY(counts(l).in_flight == 0);
     assert_int_equal(kernel_set_draining(l->kernel, l->a, true), 0);
     assert_int_equal(kernel_generation_add(l->kernel, l->leaf_id + 1, l->a, 2, NULL), 0);
-    assert_int_equal(kernel_module_add(l->kernel, l->a, "renamed", WORK_TRACK_CONNECTIONS, NULL, 0, NULL), 0);
+    assert_int_equal(module_tracked(l, l->a, "renamed", WORK_TRACK_CONNECTIONS, NULL, 0, NULL), 0);
     struct work_entry w;
     assert_int_equal(kernel_work(l->kernel, l->a, &w), 0);
     assert_int_equal(w.version, BULKHEAD_LAYOUT_VERSION);
@@ -524,11 +481,11 @@ static void test_full_map_says_so(void **state)
     int r = 0;
     uint64_t id = 1ull << 60;
     for (int i = 0; i < 1000 && r == 0; i++)
-        r = kernel_module_add(l->kernel, id++, "many", 0, NULL, 0, &e);
+        r = module_tracked(l, id++, "many", 0, NULL, 0, &e);
     assert_int_equal(r, -E2BIG);
     assert_non_null(strstr(e.msg, "many"));
     assert_int_equal(kernel_module_remove(l->kernel, 1ull << 60), 0);
-    EVENTUALLY(kernel_module_add(l->kernel, id, "many", 0, NULL, 0, &e) == 0);
+    EVENTUALLY(module_tracked(l, id, "many", 0, NULL, 0, &e) == 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, live_open, live_close)

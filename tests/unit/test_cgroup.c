@@ -337,7 +337,7 @@ static void test_refuses_cpus(void **state)
     rmdir(dir);
 }
 
-/* root_open_host on plain directories: names are checked, and what was made for a tree that fails is unmade. */
+/* tree_open_host on plain directories: names are checked, and what was made for a tree that fails is unmade. */
 static void test_open_unmakes(void **state)
 {
     (void)state;

@@ -78,6 +78,9 @@ static void test_values(void **state)
         {"kill -s HUP web", USEC_INFINITY, UINT64_MAX, SIGHUP},
         {"kill --signal=SIGUSR1 web", USEC_INFINITY, UINT64_MAX, SIGUSR1},
         {"kill -s9 web", USEC_INFINITY, UINT64_MAX, SIGKILL},
+        {"top -bn5", USEC_INFINITY, 5, 0}, /* the letter of two options means the verb's */
+        {"-n 6 top web", USEC_INFINITY, 6, 0},
+        {"top --iterations 7", USEC_INFINITY, 7, 0},
     };
     for (size_t i = 0; i < ELEMENTS(good); i++) {
         _cleanup_(freep) char *line = xstrdup(good[i].line);
@@ -88,6 +91,23 @@ static void test_values(void **state)
         assert_int_equal(a.signal, good[i].signal);
         args_done(&a);
     }
+}
+
+static void test_options_of_top(void **state)
+{
+    (void)state;
+    char plain[] = "top", all[] = "top 'w*' --sort p99 --interval 2 --batch", days[] = "top -d 500ms";
+    Args a;
+    Error e;
+    assert_int_equal(parse(plain, NULL, &a, &e), 0);
+    assert_true(a.sort == TOP_CPU && a.interval == USEC_PER_SEC && a.lines == UINT64_MAX && !a.batch);
+    args_done(&a);
+    assert_int_equal(parse(all, NULL, &a, &e), 0);
+    assert_true(a.sort == TOP_P99 && a.interval == 2 * USEC_PER_SEC && a.batch && a.n_words == 1);
+    args_done(&a);
+    assert_int_equal(parse(days, NULL, &a, &e), 0);
+    assert_true(a.interval == USEC_PER_SEC / 2);
+    args_done(&a);
 }
 
 static void test_environment(void **state)
@@ -146,6 +166,15 @@ static void test_mistakes(void **state)
         {"status -i A", "'A' is no instance name (a to z, 0 to 9, - and _, at most 48)"},
         {"events -n x", "--lines: 'x' is no number"},
         {"events -n -1", "--lines: '-1' is no number"},
+        {"top -n x", "--iterations: 'x' is no number"},
+        {"top --lines 3", "--lines does not go with top"},
+        {"--lines 3 top", "--lines does not go with top"},
+        {"events --iterations 3", "--iterations does not go with events"},
+        {"start -n 3 web", "--lines does not go with start"},
+        {"top --interval 10ms", "--interval: from 100ms to 1d"},
+        {"top --interval infinity", "--interval: from 100ms to 1d"},
+        {"top --sort size",
+         "--sort: 'size' is no column (name, state, cpu, memory, in-flight, rate, p50, p99, pressure, restarts)"},
     };
     for (size_t i = 0; i < ELEMENTS(bad); i++) {
         _cleanup_(freep) char *line = xstrdup(bad[i][0]);
@@ -244,14 +273,15 @@ static void test_help(void **state)
         assert_in_range(strcspn(p, "\n"), 0, 120);
 }
 
-/* Letters and names are each there once. */
+/* Names are each there once, and so are letters in any verb. */
 static void test_tables(void **state)
 {
     (void)state;
     for (size_t i = 0; i < OPTION_N; i++)
         for (size_t k = i + 1; k < OPTION_N; k++) {
             assert_string_not_equal(options[i].name, options[k].name);
-            assert_true(options[i].letter == 0 || options[i].letter != options[k].letter);
+            for (size_t v = 0; options[i].letter && options[i].letter == options[k].letter && v < verbs_n; v++)
+                assert_false(verb_takes(&verbs[v], (OptionId)i) && verb_takes(&verbs[v], (OptionId)k));
         }
     for (size_t i = 0; i < verbs_n; i++)
         for (size_t k = i + 1; k < verbs_n; k++)
@@ -261,10 +291,11 @@ static void test_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_options_before_and_after),
-        cmocka_unit_test(test_values),        cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_mistakes),      cmocka_unit_test(test_help),
-        cmocka_unit_test(test_command_lines), cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_options_before_and_after),
+        cmocka_unit_test(test_values),      cmocka_unit_test(test_options_of_top),
+        cmocka_unit_test(test_environment), cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_help),        cmocka_unit_test(test_command_lines),
+        cmocka_unit_test(test_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,9 @@ static void test_what_is_asked_for(void **state)
         {"kill --signal =", COMPLETE_SIGNALS, "kill", "default", 0}, /* bash's three words */
         {"kill --signal = H", COMPLETE_SIGNALS, "kill", "default", 0},
         {"kill --signal = HUP ", COMPLETE_MODULES, "kill", "default", 0},
+        {"top -n 3 ", COMPLETE_MODULES, "top", "default", 0},
+        {"top --sort ", COMPLETE_COLUMNS, "top", "default", 0},
+        {"top --sort=c", COMPLETE_COLUMNS, "top", "default", 7},
         {"stop -", COMPLETE_OPTIONS, "stop", "default", 0},
         {"stop --", COMPLETE_OPTIONS, "stop", "default", 0},
         {"--", COMPLETE_OPTIONS, NULL, "default", 0},

@@ -11,6 +11,7 @@ static void test_reading(void **state)
     assert_call(bus, "Explain", "web", "{\"module\":\"web\"}");
     assert_call(bus, "Explain", "", "org.bulkhead1.Error.NoSuchModule");
     assert_call(bus, "GetNames", NULL, "{\"modules\":[],\"templates\":[{\"name\":\"worker\",\"instances\":3}]}");
+    assert_call(bus, "GetUsage", NULL, "{\"modules\":[]}");
     assert_call(bus, "GetPlan", NULL, "{\"order\":[\"db\",\"web\"]}");
     assert_call(bus, "GetPlanText", NULL, "start order\n   1  db\n");
     assert_call(bus, "GetGraph", NULL, "digraph { web -> db }");

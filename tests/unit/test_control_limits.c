@@ -7,7 +7,7 @@ static void test_access_table(void **state)
     (void)state;
     static const char *const root_only[] = {"KillModule", "Shutdown", "Set", "BecomeMonitor", "Anything", ""};
     static const char *const operate[] = {"StartModule", "StopModule", "RestartModule", "ReloadModule",
-                                          "Start",       "Stop",       "Restart"};
+                                          "DrainModule", "Start",      "Stop",          "Restart"};
     static const char *const read_[] = {"GetStatus",   "ListModules", "Explain", "OpenLog",
                                         "OpenLogFile", "Hello",       "Get",     "Introspect"};
     for (size_t i = 0; i < ELEMENTS(root_only); i++)

@@ -271,7 +271,11 @@ static void test_defaults_of_a_module(void **state)
     const ModulePolicy *m = p->modules[0];
     check_module_defaults(m);
     check_limit_defaults(&m->limits);
-    assert_false(m->work.track_connections);
+    assert_int_equal(m->work.track.sources, 0);
+    assert_int_equal(m->work.track.n_sites, 0);
+    assert_int_equal(m->work.max_in_flight, 1000);
+    assert_int_equal(m->work.settle, 200000);
+    assert_int_equal(m->work.long_running_after, 0);
     assert_int_equal(m->work.n_ports, 0);
     assert_int_equal(m->work.drain_soft, 10000000);
     assert_int_equal(m->work.drain_hard, 30000000);

@@ -18,9 +18,10 @@
 #include "supervisor/stop/phases.h"
 #include "tools/tool.h"
 
-typedef enum PageId { PAGE_DAEMON, PAGE_TOOL, PAGE_INI, PAGE_PROFILES, PAGE_N } PageId;
+typedef enum PageId { PAGE_DAEMON, PAGE_TOOL, PAGE_INI, PAGE_PROFILES, PAGE_WORK, PAGE_N } PageId;
 
-static const char *const pages[PAGE_N] = {"bulkheadd.8", "bulkhead.1", "bulkhead.ini.5", "bulkhead-profiles.5"};
+static const char *const pages[PAGE_N] = {"bulkheadd.8", "bulkhead.1", "bulkhead.ini.5", "bulkhead-profiles.5",
+                                          "bulkhead-work.3"};
 
 typedef struct Manual {
     char *folder;       /* BUILD/man */
@@ -197,7 +198,7 @@ static bool is_key(const char *name)
 /* Words that are printed like keys and are something else: a system call, or a name in the JSON. */
 static void is_known_word(const char *word, void *userdata)
 {
-    static const char *const json[] = {"time_usec", "next_start_usec", "next_usec"};
+    static const char *const json[] = {"time_usec", "next_start_usec", "next_usec", "heartbeat_usec"};
     bool known = is_key(word) || seccomp_nr(word) != -ENOENT;
     for (size_t i = 0; i < ELEMENTS(json); i++)
         known |= strcmp(word, json[i]) == 0;
@@ -260,6 +261,23 @@ static void test_keys_of_a_profile(void **state)
     each_match(part, "^\\*([^*.]+)\\*", profile_key_is_there, NULL);
     for (size_t i = 0; i < SECCOMP_VIOLATION_N; i++)
         assert_non_null(strstr(m->text[PAGE_PROFILES], seccomp_violation_names[i]));
+}
+
+static void function_is_told(const char *name, void *userdata)
+{
+    const Manual *m = userdata;
+    _cleanup_(freep) char *synopsis = section(m->text[PAGE_WORK], "SYNOPSIS"), *head = xasprintf("*%s*(", name),
+                          *call = xasprintf(" %s(", name);
+    if (!strstr(synopsis, call) || !strstr(m->text[PAGE_WORK], head))
+        fail_msg("bulkhead-work.3 does not tell of %s", name);
+}
+
+static void test_every_function_of_the_header(void **state)
+{
+    _cleanup_(freep) char *text = NULL;
+    if (file_read_all(AT_FDCWD, "include/bulkhead/work.h", 1u << 20, &text, NULL) < 0)
+        fail_msg("include/bulkhead/work.h is not there (tests run from the source's root)");
+    each_match(text, "static inline [a-z0-9_]+ (bulkhead_work_[a-z_]*[a-z])\\(", function_is_told, *state);
 }
 
 /* --- verbs and options -------------------------------------------------------------------------------------------- */
@@ -496,12 +514,19 @@ static void test_groff_has_no_complaint(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_key_has_its_text),     cmocka_unit_test(test_no_key_that_does_not_exist),
-        cmocka_unit_test(test_keys_in_the_prose),          cmocka_unit_test(test_every_kind_of_value),
-        cmocka_unit_test(test_keys_of_a_profile),          cmocka_unit_test(test_every_verb_has_its_text),
-        cmocka_unit_test(test_every_option_has_its_text),  cmocka_unit_test(test_options_and_verbs_in_the_prose),
-        cmocka_unit_test(test_commands_in_examples),       cmocka_unit_test(test_states_phases_and_statuses),
-        cmocka_unit_test(test_configurations_in_examples), cmocka_unit_test(test_generator_refuses),
+        cmocka_unit_test(test_every_key_has_its_text),
+        cmocka_unit_test(test_no_key_that_does_not_exist),
+        cmocka_unit_test(test_keys_in_the_prose),
+        cmocka_unit_test(test_every_kind_of_value),
+        cmocka_unit_test(test_every_function_of_the_header),
+        cmocka_unit_test(test_keys_of_a_profile),
+        cmocka_unit_test(test_every_verb_has_its_text),
+        cmocka_unit_test(test_every_option_has_its_text),
+        cmocka_unit_test(test_options_and_verbs_in_the_prose),
+        cmocka_unit_test(test_commands_in_examples),
+        cmocka_unit_test(test_states_phases_and_statuses),
+        cmocka_unit_test(test_configurations_in_examples),
+        cmocka_unit_test(test_generator_refuses),
         cmocka_unit_test(test_groff_has_no_complaint),
     };
     return cmocka_run_group_tests(tests, open_manual, close_manual);

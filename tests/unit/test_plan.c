@@ -37,7 +37,7 @@ static void small_site(World *w)
         (Recovery){.restart = RESTART_ALWAYS, .backoff = S, .max_backoff = 4 * S, .factor = 2, .reset_after = S};
     ModulePolicy *app = world_add(w, "app", "db tool", "cache", "db cache");
     app->part_of = world_words("db");
-    app->work = (Work){.track_connections = true, .drain_soft = 10 * S, .drain_hard = USEC_INFINITY};
+    app->work = (Work){.track.sources = TRACK_CONNECTIONS, .drain_soft = 10 * S, .drain_hard = USEC_INFINITY};
     world_add(w, "job", NULL, NULL, "app")->start = START_MANUAL;
     world_add(w, "tool", NULL, NULL, NULL)->start = START_MANUAL;
 }
@@ -273,7 +273,7 @@ static void assert_stop_line(uint64_t soft, uint64_t hard, const char *expected)
 {
     _cleanup_world_ World w = {0};
     world_add(&w, "a", NULL, NULL, NULL)->work =
-        (Work){.track_connections = true, .drain_soft = soft, .drain_hard = hard};
+        (Work){.track.sources = TRACK_CONNECTIONS, .drain_soft = soft, .drain_hard = hard};
     _cleanup_(graph_freep) Graph *g = world_graph(&w);
     _cleanup_(freep) char *text = plan_text(g);
     const char *line = strstr(text, "  stop     ");

@@ -39,6 +39,21 @@ static void test_natural_widths(void **state)
                  "a-long-name  1234  next start in 8s\n");
 }
 
+static void test_what_can_be_spared_goes_before_anything_is_cut(void **state)
+{
+    (void)state;
+    static const TableColumn some[] = {
+        {.title = "NAME", .shrinks = true}, {.title = "ONE", .spare = 1}, {.title = "TWO", .spare = 2}};
+    _cleanup_table_ Table t = table_new(some, ELEMENTS(some));
+    table_add(&t, xstrdup("a-long-name"), COLOUR_NONE);
+    table_add(&t, xstrdup("1"), COLOUR_NONE);
+    table_add(&t, xstrdup("2"), COLOUR_NONE);
+    assert_table(&t, 21, false, "NAME         ONE  TWO\na-long-name  1    2\n");
+    assert_table(&t, 20, false, "NAME         ONE\na-long-name  1\n");
+    assert_table(&t, 15, false, "NAME\na-long-name\n");
+    assert_table(&t, 8, false, "NAME\na-long..\n");
+}
+
 static void test_last_column_is_cut_first(void **state)
 {
     (void)state;
@@ -108,6 +123,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_natural_widths),
+        cmocka_unit_test(test_what_can_be_spared_goes_before_anything_is_cut),
         cmocka_unit_test(test_last_column_is_cut_first),
         cmocka_unit_test(test_hidden_columns),
         cmocka_unit_test(test_colours_do_not_count),

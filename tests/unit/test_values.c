@@ -233,12 +233,53 @@ static void test_ports_and_cpus(void **state)
     assert_true(m.work.ports[0] == 80 && m.work.ports[1] == 443 && m.work.ports[2] == 65535);
     value_done(key_find_dotted("work.ports"), &m);
     REFUSE("work.ports", "0", "65536", "80,80", "http", "80-90", "80,", "-1");
-    assert_true(take("work.track", "connections", &m) && m.work.track_connections);
-    REFUSE("work.track", "requests", "connections, connections", "connections, api", "none");
     assert_true(take("limits.cpus", "0-3, 5", &m));
     assert_string_equal(m.limits.cpus, "0-3,5");
     value_done(key_find_dotted("limits.cpus"), &m);
     REFUSE("limits.cpus", "3-1", "8192", "a", "1-", "-1", "1-2-3", "0;1");
+}
+
+static void test_track(void **state)
+{
+    (void)state;
+    ModulePolicy m;
+    const Key *k = key_find_dotted("work.track");
+    static const struct {
+        const char *word;
+        unsigned source;
+    } words[] = {{"connections", 1}, {"requests", 2}, {"unix", 4}, {"writes", 16}, {"api", 32}};
+    for (size_t i = 0; i < ELEMENTS(words); i++) {
+        assert_true(take("work.track", words[i].word, &m));
+        assert_int_equal(m.work.track.sources, words[i].source);
+        assert_int_equal(m.work.track.n_sites, 0);
+    }
+    assert_true(take("work.track",
+                     "api,calls:/opt/%n/bin/srv:run, calls:libz.so.1:gz_x@V_1, usdt:python:function, usdt:p:a-b", &m));
+    const Track *t = &m.work.track;
+    assert_int_equal(t->sources, TRACK_API | TRACK_CALLS);
+    assert_int_equal(t->n_sites, 4);
+    assert_true(t->sites[0].kind == CALL_SITE_CALL && t->sites[2].kind == CALL_SITE_USDT);
+    assert_string_equal(t->sites[0].where, "/opt/web/bin/srv");
+    assert_string_equal(t->sites[0].symbol, "run");
+    assert_string_equal(t->sites[1].where, "libz.so.1");
+    assert_string_equal(t->sites[1].symbol, "gz_x@V_1");
+    assert_string_equal(t->sites[2].where, "python");
+    assert_string_equal(t->sites[3].symbol, "a-b");
+    value_done(k, &m);
+    assert_null(m.work.track.sites);
+    StrBuf many = STRBUF_NULL;
+    for (int i = 0; i < TRACK_SITES_MAX; i++)
+        strbuf_addf(&many, "%scalls:x:f%d", i ? "," : "", i);
+    assert_true(take("work.track", many.s, &m));
+    value_done(k, &m);
+    strbuf_adds(&many, ",calls:x:one_more");
+    REFUSE("work.track", many.s, "connections, connections", "none", "connection", "calls", "calls:", "calls:x",
+           "calls::y", "calls:x:", "calls:x:y:z", "calls:bin/x:y", "calls:/usr/bin/:y", "calls:x:'a b'", "usdt:p",
+           "usdt:p:", "usdt::n", "usdt:a/b:n", "usdt:p:n.m", "calls:x:y, calls:x:y", "usdt:p:n, usdt:p:n", "api,,unix",
+           "%z");
+    strbuf_done(&many);
+    assert_true(take("work.max_in_flight", "infinity", &m) && m.work.max_in_flight == UINT64_MAX);
+    REFUSE("work.max_in_flight", "0", "-1", "many");
 }
 
 static void test_calendars(void **state)
@@ -499,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_exit_sets),
         cmocka_unit_test(test_ready),
         cmocka_unit_test(test_ports_and_cpus),
+        cmocka_unit_test(test_track),
         cmocka_unit_test(test_calendars),
         cmocka_unit_test(test_accounts),
         cmocka_unit_test(test_capabilities),

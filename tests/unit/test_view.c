@@ -128,6 +128,41 @@ static void test_reload(void **state)
     }
 }
 
+/* Counters of two sources under a closed gate: in the table, which spares columns that do not fit, and at length. */
+static void test_work(void **state)
+{
+    (void)state;
+    static const char module[] =
+        "{\"name\":\"w\",\"state\":\"running\",\"health\":\"unknown\",\"work\":{\"started\":90,\"completed\":80,"
+        "\"errors\":1,\"in_flight\":7,"
+        "\"in_flight_peak\":9,\"long_running\":2,\"rejected\":0,\"latency_p50_usec\":1234,\"latency_p99_usec\":56789,"
+        "\"latency\":[],\"counted_usec\":40000000,\"gate\":\"closed\",\"max_in_flight\":1000,\"held\":3,"
+        "\"sources\":{\"connections\":{\"started\":5,\"completed\":0,\"errors\":0,\"in_flight\":5,\"in_flight_peak\":5,"
+        "\"rejected\":4},\"re\\u001bts\":{\"started\":85,\"latency_p50_usec\":0,\"latency_p99_usec\":0}}},"
+        "\"pressure\":{\"cpu\":12.34,\"memory\":0.0,\"io\":null}}";
+    _cleanup_(freep) char *status = xasprintf("{\"instance\":\"t\",\"status\":\"healthy\",\"modules\":[%s]}", module);
+    assert_view(view_status, status, 0,
+                "t: healthy, 1 of 1 module running\n"
+                "\n"
+                "NAME  STATE    PID  CPU  MEMORY  IN FLIGHT  RATE/s    P50   P99  RESTARTS  NOTE\n"
+                "w     running                            7     2.0  1.2ms  57ms            gets no new work\n");
+    assert_view(view_status, status, 78,
+                "t: healthy, 1 of 1 module running\n"
+                "\n"
+                "NAME  STATE    PID  CPU  MEMORY  IN FLIGHT   P99  RESTARTS  NOTE\n"
+                "w     running                            7  57ms            gets no new work\n");
+    assert_view(view_module, module, 0,
+                "w: running\n"
+                "       waits: 12.3% for CPU, of the last ten seconds\n"
+                "        work: 7 in flight, 9 at peak, 90 started, 80 completed, 1 errors, 2 long-running, half within "
+                "1.2ms, 99% within 57ms\n"
+                "        rate: 2.0 completed a second since counting began\n"
+                "        gate: closed: no new work comes in, at most 1000 in flight, 3 segments held back, which TCP "
+                "sends again\n"
+                " connections: 5 in flight, 5 at peak, 5 started, 0 completed, 0 errors, 4 rejected\n"
+                "    re\\x1bts: 85 started\n");
+}
+
 static void test_module(void **state)
 {
     (void)state;
@@ -348,11 +383,17 @@ static void test_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status),         cmocka_unit_test(test_every_line_fits),
-        cmocka_unit_test(test_hook),           cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_module),         cmocka_unit_test(test_explain_denied_syscall),
-        cmocka_unit_test(test_explain_states), cmocka_unit_test(test_events),
-        cmocka_unit_test(test_odd_documents),  cmocka_unit_test(test_host),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_every_line_fits),
+        cmocka_unit_test(test_hook),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_module),
+        cmocka_unit_test(test_work),
+        cmocka_unit_test(test_explain_denied_syscall),
+        cmocka_unit_test(test_explain_states),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_odd_documents),
+        cmocka_unit_test(test_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,7 +92,8 @@ def test_installing_starts_nothing(fresh_guest, before, package):
     expected = ["/usr/sbin/bulkheadd", "/usr/bin/bulkhead", "/etc/bulkhead/bulkhead.ini", "/etc/bulkhead/modules.d",
                 "/etc/bulkhead/profiles", "/usr/share/bulkhead/profiles/base.ini",
                 "/usr/share/man/man8/bulkheadd.8.gz", "/usr/share/man/man1/bulkhead.1.gz", "/usr/share/man/man5/bulkhead.ini.5.gz",
-                "/usr/share/man/man5/bulkhead-profiles.5.gz", "/usr/share/bash-completion/completions/bulkhead",
+                "/usr/share/man/man5/bulkhead-profiles.5.gz", "/usr/share/man/man3/bulkhead-work.3.gz",
+                "/usr/include/bulkhead/work.h", "/usr/lib/python3/dist-packages/bulkhead_work.py", "/usr/share/bash-completion/completions/bulkhead",
                 "/usr/share/zsh/vendor-completions/_bulkhead", "/usr/share/doc/bulkhead/copyright",
                 "/usr/share/doc/bulkhead/examples/nginx.ini"]
     assert not g.run(f"ls -d {' '.join(expected)} >/dev/null", rc=None).stderr
