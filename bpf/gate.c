@@ -1,6 +1,8 @@
 /* The gate: its switch, and the two programs that look at every segment of the tree's sockets, attached only while a
  * module has a use for them. Ingress: to count requests, to hold what a closed gate or max_in_flight holds. Egress: to
  * count requests. */
+#include "bpf/gate.h"
+
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>

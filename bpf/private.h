@@ -1,7 +1,7 @@
 /* What the loader's files share: the open Kernel, its maps, links and programs by name. */
 #pragma once
 
-#include "bpf/sources.h"
+#include "bpf/kernel.h"
 
 /* What is kept and pinned, by name. */
 #define KERNEL_MAPS(X) X(work) X(exits) X(exit_ring) X(conns) X(stats)
@@ -62,23 +62,12 @@ struct Kernel {
     size_t n_needs;
     unsigned without;
     KernelConfig config; /* for what is loaded later; its strings and descriptors are not kept */
-    Sources *sources;
+    struct Sources *sources;
     struct ring_buffer *ring;
     KernelEventFn fn; /* during kernel_ring_consume only */
     void *userdata;
 };
 
+/* entries.c: what bh_control answers, and the ring mapped for reading; 0 or a negative errno. */
 int kernel_control(Kernel *k, struct control_request *request);
-
-/* gate.c. Attaches what the module needs from now on; 0 or a negative errno with *e filled. */
-int gate_need_track(Kernel *k, uint64_t module_id, const KernelModule *m, Error *e);
-int gate_need_closed(Kernel *k, uint64_t module_id, bool closed, Error *e);
-/* Forgets the module; what nobody needs any more is detached. */
-void gate_forget(Kernel *k, uint64_t module_id);
-bool gate_knows(const Kernel *k, uint64_t module_id);
-/* What of the module is tracked already. */
-uint32_t gate_tracked(const Kernel *k, uint64_t module_id);
-void gate_done(Kernel *k);
-
-/* truth.c. Makes the storages that open connections of the module lack. */
-int truth_seed(Kernel *k, uint64_t module_id, Error *e);
+int ring_open(Kernel *k);

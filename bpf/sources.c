@@ -11,6 +11,9 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "bpf/object.h"
+#include "bpf/pins.h"
+#include "bpf/private.h"
 #include "bpf/probes.h"
 #include "bpf/symbols.h"
 
@@ -65,12 +68,12 @@ typedef struct Tracked {
     size_t n_sites;
 } Tracked;
 
-enum { MAP_THREADS, MAP_CALL_SITES, MAP_STREAMS, MAPS_N };
+enum { OWN_THREADS, OWN_CALL_SITES, OWN_STREAMS, OWN_N };
 
 struct Sources {
     const Kernel *kernel;
     unsigned without;
-    OwnMap maps[MAPS_N];
+    ObjectMap maps[OWN_N];
     int programs[PROGRAMS_N], links[PROGRAMS_N];
     Tracked *modules;
     size_t n_modules;
@@ -82,23 +85,20 @@ struct Sources {
 /* --- programs --------------------------------------------------------------------------------------------------------
  */
 
-bool sources_own(const char *program)
-{
-    for (size_t i = 0; i < PROGRAMS_N; i++)
-        if (strcmp(programs[i].program, program) == 0)
-            return true;
-    return false;
-}
-
 typedef struct Loading {
     Sources *s;
     uint32_t source;
 } Loading;
 
-static int keep(int *fd, int object, const char *what, Error *e)
+static int keep_pinned(const Sources *s, const char *pin, int fd, Error *e)
 {
-    *fd = fcntl(object, F_DUPFD_CLOEXEC, 3);
-    return *fd < 0 ? error_errno(e, -errno, "cannot keep %s", what) : 0;
+    return s->kernel ? pin_add(s->kernel->pins, pin, fd, e) : 0;
+}
+
+static void unpin(const Sources *s, const char *pin)
+{
+    if (s->kernel && pin)
+        (void)unlinkat(s->kernel->pins, pin, 0);
 }
 
 static int keep_loaded(struct bpf_object *object, void *userdata, Error *e)
@@ -106,18 +106,18 @@ static int keep_loaded(struct bpf_object *object, void *userdata, Error *e)
     const Loading *l = userdata;
     Sources *s = l->s;
     int r = 0;
-    for (size_t i = 0; r == 0 && i < MAPS_N; i++) {
+    for (size_t i = 0; r == 0 && i < OWN_N; i++) {
         const struct bpf_map *map = bpf_object__find_map_by_name(object, s->maps[i].name);
         if (s->maps[i].fd >= 0 || !map || bpf_map__fd(map) < 0)
             continue;
-        r = keep(&s->maps[i].fd, bpf_map__fd(map), s->maps[i].name, e);
-        r = r < 0 ? r : object_pin(s->kernel, s->maps[i].name, s->maps[i].fd, e);
+        r = object_keep(bpf_map__fd(map), s->maps[i].name, &s->maps[i].fd, e);
+        r = r < 0 ? r : keep_pinned(s, s->maps[i].name, s->maps[i].fd, e);
     }
     for (size_t i = 0; r == 0 && i < PROGRAMS_N; i++) {
         if (s->programs[i] >= 0 || !(programs[i].sources & l->source))
             continue;
         const struct bpf_program *p = bpf_object__find_program_by_name(object, programs[i].program);
-        r = keep(&s->programs[i], bpf_program__fd(p), programs[i].program, e);
+        r = object_keep(bpf_program__fd(p), programs[i].program, &s->programs[i], e);
     }
     return r;
 }
@@ -129,15 +129,29 @@ static int load(Sources *s, uint32_t source, Error *e)
     for (size_t i = 0; i < PROGRAMS_N; i++)
         if (s->programs[i] < 0 && programs[i].sources & source)
             names[n++] = programs[i].program;
+    if (n == 0)
+        return 0;
+    const Kernel *k = s->kernel;
+    const KernelConfig nobody = {.max_modules = 1};
+    const ObjectMap shared[] = {
+#define X(name) {#name, k ? k->maps[MAP_##name] : -EBADF},
+        KERNEL_MAPS(X)
+#undef X
+    };
+    ObjectMap maps[ELEMENTS(shared) + OWN_N];
+    memcpy(maps, shared, sizeof shared);
+    memcpy(&maps[ELEMENTS(shared)], s->maps, sizeof s->maps);
+    const ObjectPlan plan = {
+        .config = k ? &k->config : &nobody, .programs = names, .n_programs = n, .maps = maps, .n_maps = ELEMENTS(maps)};
     Loading l = {.s = s, .source = source};
-    return n ? object_load(s->kernel, names, n, s->maps, MAPS_N, keep_loaded, &l, e) : 0;
+    return object_load(&plan, keep_loaded, &l, e);
 }
 
 static void detach(Sources *s, size_t i)
 {
     if (s->links[i] < 0)
         return;
-    object_unpin(s->kernel, programs[i].pin);
+    unpin(s, programs[i].pin);
     s->links[i] = fd_close(s->links[i]);
 }
 
@@ -149,7 +163,7 @@ static int attach(Sources *s, uint32_t source, Error *e)
             continue;
         s->links[i] = bpf_raw_tracepoint_open(NULL, s->programs[i]);
         r = s->links[i] < 0 ? error_errno(e, -errno, "bpf: %s", programs[i].program)
-                            : object_pin(s->kernel, programs[i].pin, s->links[i], e);
+                            : keep_pinned(s, programs[i].pin, s->links[i], e);
     }
     return r;
 }
@@ -181,7 +195,7 @@ static void site_free(const Sources *s, Site *site)
     char pin[64];
     for (size_t i = site->n_links; i-- > 0;) {
         site_pin(site, i, pin, sizeof pin);
-        object_unpin(s->kernel, pin);
+        unpin(s, pin);
         fd_close(site->links[i]);
     }
     free(site->links);
@@ -197,7 +211,7 @@ static int site_attach(const Sources *s, Site *site, const Probe *probe, int pro
         return r;
     site_pin(site, site->n_links, pin, sizeof pin);
     ARRAY_PUSH(site->links, site->n_links) = link;
-    return object_pin(s->kernel, pin, link, e);
+    return keep_pinned(s, pin, link, e);
 }
 
 static int attach_function(const Sources *s, Site *site, const KernelCall *c, int file, Error *e)
@@ -302,7 +316,7 @@ static void leave_sites(Sources *s, uint64_t module, Site **old, size_t n_old, S
     for (size_t i = 0; i < n_old; i++) {
         if (!is_among(stay, n, old[i])) {
             struct call_site_key key = key_of(module, old[i]);
-            bpf_map_delete_elem(s->maps[MAP_CALL_SITES].fd, &key);
+            bpf_map_delete_elem(s->maps[OWN_CALL_SITES].fd, &key);
         }
         site_leave(s, old[i]);
     }
@@ -325,7 +339,7 @@ int sources_calls(Sources *s, uint64_t module, const KernelCall *calls, size_t n
         site->users++;
         ARRAY_PUSH(sites, n_sites) = site;
         struct call_site_key key = key_of(module, site);
-        if (bpf_map_update_elem(s->maps[MAP_CALL_SITES].fd, &key, &one, BPF_ANY) < 0)
+        if (bpf_map_update_elem(s->maps[OWN_CALL_SITES].fd, &key, &one, BPF_ANY) < 0)
             r = error_errno(e, -errno, "bpf: cannot write the map call_sites");
     }
     if (r < 0) { /* as it was */
@@ -383,7 +397,7 @@ int sources_track(Sources *s, uint64_t module, uint32_t track, Error *e)
 bool sources_streams(const Sources *s, int *ret_program, int *ret_map)
 {
     *ret_program = s->programs[PROGRAM_STREAMS];
-    *ret_map = s->maps[MAP_STREAMS].fd;
+    *ret_map = s->maps[OWN_STREAMS].fd;
     return *ret_program >= 0;
 }
 
@@ -402,13 +416,13 @@ int sources_probe(KernelPrograms part, Error *e)
 
 Sources *sources_new(const Kernel *k, unsigned without)
 {
-    static const char *const names[MAPS_N] = {
-        [MAP_THREADS] = "threads", [MAP_CALL_SITES] = "call_sites", [MAP_STREAMS] = "streams"};
+    static const char *const names[OWN_N] = {
+        [OWN_THREADS] = "threads", [OWN_CALL_SITES] = "call_sites", [OWN_STREAMS] = "streams"};
     Sources *s = new0(Sources);
     s->kernel = k;
     s->without = without;
-    for (size_t i = 0; i < MAPS_N; i++)
-        s->maps[i] = (OwnMap){.name = names[i], .fd = -EBADF};
+    for (size_t i = 0; i < OWN_N; i++)
+        s->maps[i] = (ObjectMap){.name = names[i], .fd = -EBADF};
     for (size_t i = 0; i < PROGRAMS_N; i++)
         s->programs[i] = s->links[i] = -EBADF;
     return s;
@@ -421,7 +435,7 @@ Sources *sources_free(Sources *s)
     while (s->n_modules > 0)
         module_drop(s, &s->modules[s->n_modules - 1]);
     sweep(s);
-    for (size_t i = 0; i < MAPS_N; i++)
+    for (size_t i = 0; i < OWN_N; i++)
         fd_close(s->maps[i].fd);
     free(s->modules);
     free(s->sites);

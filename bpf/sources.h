@@ -3,8 +3,6 @@
  * modules do not ask pays nothing. Within bpf/ only; see kernel.h for the face. */
 #pragma once
 
-#include <bpf/libbpf.h>
-
 #include "bpf/kernel.h"
 
 typedef struct Sources Sources;
@@ -24,19 +22,3 @@ int sources_calls(Sources *s, uint64_t module, const KernelCall *calls, size_t n
 
 /* What passes over the unix streams, and their storages; false while nobody tracks them. */
 bool sources_streams(const Sources *s, int *ret_program, int *ret_map);
-
-/* Whether the program is one of these. */
-bool sources_own(const char *program);
-
-/* kernel.c. Loads of our object these programs alone, over the maps of `k` and those of `own` with a descriptor; maps
- * of `own` without one are made, and all other maps are left out. fn gets the loaded object, which is gone when this
- * returns. */
-typedef struct OwnMap {
-    const char *name;
-    int fd;
-} OwnMap;
-typedef int (*ObjectFn)(struct bpf_object *object, void *userdata, Error *e);
-int object_load(const Kernel *k, const char *const *programs, size_t n_programs, const OwnMap *own, size_t n_own,
-                ObjectFn fn, void *userdata, Error *e);
-int object_pin(const Kernel *k, const char *name, int fd, Error *e);
-void object_unpin(const Kernel *k, const char *name);

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "bpf/private.h"
+#include "bpf/sources.h"
 
 #define TRIES   4
 #define RECORDS 64 /* a read */

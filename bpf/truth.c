@@ -1,5 +1,7 @@
 /* The truth pass: reads what bh_truth says of a module's connections, through an iterator that lives as long as it is
  * read. The order is the kernel's. */
+#include "bpf/truth.h"
+
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -7,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "bpf/gate.h"
 #include "bpf/private.h"
 #include "bpf/streams.h"
 

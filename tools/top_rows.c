@@ -14,10 +14,17 @@ enum { SLOTS_MAX = 63 };
  */
 static void read_stat(const char *text, TopHost *h)
 {
-    unsigned long long v[8];
-    if (sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6],
-               &v[7]) != 8)
+    uint64_t v[8];
+    const char *at = text + strlen("cpu");
+    if (!str_starts(text, "cpu "))
         return;
+    for (size_t i = 0; i < ELEMENTS(v); i++) {
+        char *end;
+        v[i] = strtoull(at, &end, 10);
+        if (end == at)
+            return;
+        at = end;
+    }
     h->cpu_all = 0;
     for (size_t i = 0; i < ELEMENTS(v); i++)
         h->cpu_all += v[i];
@@ -30,8 +37,9 @@ static void read_stat(const char *text, TopHost *h)
 static uint64_t meminfo_bytes(const char *text, const char *key)
 {
     const char *at = strstr(text, key);
-    unsigned long long kib;
-    return at && sscanf(at + strlen(key), " %llu kB", &kib) == 1 ? kib * 1024 : UINT64_MAX;
+    char *end = NULL;
+    uint64_t kib = at ? strtoull(at += strlen(key), &end, 10) : 0;
+    return at && end != at && str_starts(end, " kB") ? kib * 1024 : UINT64_MAX;
 }
 
 TopHost top_host(const char *stat, const char *meminfo)

@@ -26,9 +26,9 @@ int screen_open(bool colours)
         [COLOUR_GREEN] = COLOR_GREEN, [COLOUR_YELLOW] = COLOR_YELLOW, [COLOUR_RED] = COLOR_RED};
     (void)start_color();
     (void)use_default_colors();
-    for (short i = 1; i < COLOUR_N; i++)
+    for (int i = 1; i < COLOUR_N; i++)
         if (colour_of[i])
-            (void)init_pair(i, colour_of[i], -1);
+            (void)init_pair((short)i, colour_of[i], -1);
     return 0;
 }
 

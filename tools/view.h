@@ -2,8 +2,7 @@
  * caller and safe on a terminal. */
 #pragma once
 
-#include <jansson.h>
-
+#include "tools/member.h"
 #include "tools/table.h"
 
 typedef struct View {
@@ -46,7 +45,3 @@ const char *view_state(const json_t *module);
 void view_gate(StrBuf *b, const json_t *explain, const View *v);
 /* "killed by SIGKILL", "out of memory", "exit status 1", "denied syscall mount"; NULL without a last_exit. */
 char *view_last_exit(const json_t *last_exit);
-
-/* Strings and numbers out of JSON objects, forgiving: NULL or UINT64_MAX when absent, null or of another type. */
-const char *member_string(const json_t *o, const char *key);
-uint64_t member_number(const json_t *o, const char *key);
