@@ -45,9 +45,8 @@ static int load(const KernelConfig *c, ObjectFn fn, void *userdata, Error *e)
             names[n++] = programs[i].program;
     static const ObjectMap maps[] = {
 #define X(name) {#name, -EBADF},
-        KERNEL_MAPS(X)
+        KERNEL_MAPS(X) KERNEL_OWN_MAPS(X)
 #undef X
-            {"aim", -EBADF},
     };
     const ObjectPlan plan = {.config = c, .programs = names, .n_programs = n, .maps = maps, .n_maps = ELEMENTS(maps)};
     return object_load(&plan, fn, userdata, e);

@@ -6,6 +6,9 @@
 /* What is kept and pinned, by name. */
 #define KERNEL_MAPS(X) X(work) X(exits) X(exit_ring) X(conns) X(stats)
 
+/* What the programs of these lists keep among themselves; of no interest outside. */
+#define KERNEL_OWN_MAPS(X) X(aim) X(listen_ports) X(oom_threads)
+
 /* Attached when the kernel is opened. */
 #define KERNEL_LINKS(X)                         \
     X(bh_oom, "link_oom", KERNEL_OOM)           \
