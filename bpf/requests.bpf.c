@@ -231,7 +231,7 @@ static __always_inline void answer_out(struct __sk_buff *skb, struct conn_entry 
         request_done(w, c, was, false, now);
         return;
     }
-    if (__sync_val_compare_and_swap(&c->request, was, REQUEST_ANSWERED | REQUEST_COMPLETED) != was)
+    if (__sync_val_compare_and_swap(&c->request, was, request_answered(was)) != was)
         return;
     request_done(w, c, was, false, now);
     work_leave(w, &w->requests, flags, c->module, c->leaf);
@@ -253,6 +253,7 @@ SEC("cgroup_skb/egress") int bh_egress(struct __sk_buff *skb)
     if (!tp || (s32)(s.seq - tp->snd_nxt) < 0)
         return PASS;
     u32 end = s.seq + s.payload;
+    c->sent_seq = end + s.fin;
     if (phase == REQUEST_BUSY && (s32)(end - c->write_seq) <= 0)
         return PASS; /* written before the request came */
     /* TCP has read the clock for this very segment. */

@@ -57,7 +57,8 @@ static __always_inline bool request_begin(struct work_entry *w, struct conn_entr
     c->write_seq = write_seq;
     c->settle_nsec = w->settle_nsec;
     u32 total = several_tracked(w) ? WORK_IN_TOTAL : 0;
-    if (__sync_val_compare_and_swap(&c->request, was, REQUEST_BUSY | total) != was) {
+    u32 number = (was & REQUEST_NUMBER) + REQUEST_FIRST;
+    if (__sync_val_compare_and_swap(&c->request, was, number | REQUEST_BUSY | total) != was) {
         /* Somebody else was quicker: another segment of the same request, or the connection's end. */
         work_leave(w, n, 0, c->module, c->leaf);
         return true;
@@ -69,12 +70,19 @@ static __always_inline bool request_begin(struct work_entry *w, struct conn_entr
     return true;
 }
 
+/* What the word becomes with the last of the answer, so far as is known. */
+static __always_inline u32 request_answered(u32 was)
+{
+    return (was & REQUEST_NUMBER) | REQUEST_ANSWERED | REQUEST_COMPLETED;
+}
+
 /* ANSWERED, but it goes on. */
 static __always_inline void request_resume(struct work_entry *w, struct conn_entry *c, u32 was)
 {
     u32 total = several_tracked(w) ? WORK_IN_TOTAL : 0;
     s64 in_flight = __sync_fetch_and_add(&w->requests.in_flight, 1) + 1;
-    if (__sync_val_compare_and_swap(&c->request, was, REQUEST_ANSWERING | REQUEST_COMPLETED | total) == was)
+    u32 answering = (was & REQUEST_NUMBER) | REQUEST_ANSWERING | REQUEST_COMPLETED | total;
+    if (__sync_val_compare_and_swap(&c->request, was, answering) == was)
         work_placed(w, &w->requests, in_flight);
     else
         work_leave(w, &w->requests, 0, c->module, c->leaf);

@@ -127,7 +127,9 @@ struct conn_entry {
     u64 settle_nsec;  /* of the module, when that request began */
     u64 leaf;         /* the leaf that made the listener, 0 when it was made in the module's cgroup itself */
     u64 opened_nsec;
-    u64 reserved[3];
+    u32 sent_seq; /* the end of what has left, while requests are asked for */
+    u32 padding;
+    u64 reserved[2];
 };
 
 #define CONN_OPEN         1u
@@ -144,7 +146,9 @@ struct conn_entry {
 #define REQUEST_ANSWERING 2u
 #define REQUEST_ANSWERED  3u
 #define REQUEST_ENDED     4u
-#define REQUEST_COMPLETED 8u /* counted so */
+#define REQUEST_COMPLETED 8u          /* counted so */
+#define REQUEST_NUMBER    0xFFFF0000u /* of the connection's requests: who looked at one does not change the next */
+#define REQUEST_FIRST     0x00010000u
 
 /* What bh_truth writes of an open connection. */
 struct truth_record {

@@ -40,15 +40,17 @@ static __always_inline bool in_flight(u32 request)
 }
 
 /* An answer that waits for its reader sends nothing, so bh_egress saw the last of what was sent as the last of it all;
- * and what looked unsent here, without the socket's lock, may have left in the meantime. */
+ * and what looked unsent here, without the socket's lock, may have left in the meantime. What has left is asked of
+ * bh_egress: TCP moves snd_nxt only after it, and then the next request would be taken for more of this one. */
 static __always_inline void look_again(struct work_entry *w, struct conn_entry *c, struct tcp_sock *tp, u64 now)
 {
     u32 request = c->request, phase = request & REQUEST_PHASE;
-    bool unsent = tp->write_seq != tp->snd_nxt;
+    u32 written = tp->write_seq;
+    bool unsent = (s32)(written - *(volatile u32 *)&c->sent_seq) > 0;
     if (phase == REQUEST_ANSWERED && unsent) {
         request_resume(w, c, request);
     } else if (phase == REQUEST_ANSWERING && !unsent && now - c->last_tx_nsec > c->settle_nsec &&
-               __sync_val_compare_and_swap(&c->request, request, REQUEST_ANSWERED | REQUEST_COMPLETED) == request) {
+               __sync_val_compare_and_swap(&c->request, request, request_answered(request)) == request) {
         request_done(w, c, request, false, c->last_tx_nsec);
         work_leave(w, &w->requests, request, c->module, c->leaf);
     }
@@ -59,7 +61,7 @@ static __always_inline void grow_old(struct work_entry *w, struct conn_entry *c,
     u64 limit = w->long_running_nsec;
     u32 request = c->request, open = c->open;
     if (in_flight(request) && !(w->track & WORK_TRACK_REQUESTS)) {
-        if (__sync_val_compare_and_swap(&c->request, request, REQUEST_ANSWERED | REQUEST_COMPLETED) == request) {
+        if (__sync_val_compare_and_swap(&c->request, request, request_answered(request)) == request) {
             request_done(w, c, request, false, now);
             work_leave(w, &w->requests, request, c->module, c->leaf);
         }
