@@ -2,70 +2,39 @@
 /* How work is counted, whatever its source: begin, end, the exact peak, the histogram, the word that nothing is left.
  *
  * What work_begin() returns goes into the record of the work (a socket's storage, a map's entry) and back into
- * work_end(), so that an end takes back just what its begin has added, though the policy was another one by then. */
+ * work_end(), so that an end takes back just what its begin has added, though the policy was another one by then.
+ *
+ * What loops or has many outcomes is in count.bpf.c, as global functions: the verifier looks at each of those once, by
+ * its types alone. Inlined, every outcome was followed to the end of every program (loading took a second, now a
+ * tenth). */
 #pragma once
 
 #include "bpf/common.bpf.h"
-
-#define PEAK_TRIES    64
-#define TAKE_TRIES    16
 
 #define WORK_IN_TOTAL 0x100u /* counted in `total` as well */
 #define WORK_LONG     0x200u /* counted in long_running in place of in_flight */
 
 /* Slot of a duration in microseconds: its binary logarithm, clamped. */
-static __always_inline u32 latency_slot(u64 usec)
-{
-    u32 slot = 0;
-    if (usec >> BULKHEAD_HIST_SLOTS)
-        return BULKHEAD_HIST_SLOTS - 1;
-    for (u32 shift = 16; shift; shift >>= 1) {
-        if (usec >> shift) {
-            usec >>= shift;
-            slot += shift;
-        }
-    }
-    return slot;
-}
+u32 latency_slot(u64 usec);
+/* Takes one of `max` (0 = no limit) places; the new number, 0 when there is none free. */
+s64 place_take(s64 *places, u32 max);
+/* Exact. What is told when it could not be is kernel_stats.peak_unsure. */
+int peak_push(struct work_counters *n, s64 in_flight);
+int work_done(struct work_counters *n, u32 error, u64 usec);
+/* Gives the place back. Last of all, so that who sees in_flight 0 sees all counts. */
+int work_leave(struct work_entry *w, struct work_counters *n, u32 flags, u64 module, u64 leaf);
+/* Whether the module means connections to this port of its own. */
+int port_counts(const struct work_entry *w, u32 port);
 
-/* Exact: a failed exchange means that another CPU raised the peak, so this one must lose to 64 others in a row, each
- * within the few instructions between its read and its exchange, to give up; then it says so. */
 static __always_inline void peak_raise(struct work_counters *n, s64 in_flight)
 {
-    for (int i = 0; i < PEAK_TRIES; i++) {
-        s64 peak = *(volatile s64 *)&n->in_flight_peak;
-        if (in_flight <= peak || __sync_val_compare_and_swap(&n->in_flight_peak, peak, in_flight) == peak)
-            return;
-    }
-    struct kernel_stats *s = stats_of();
-    if (s)
-        __sync_fetch_and_add(&s->peak_unsure, 1);
-}
-
-/* Takes one of `max` (0 = no limit) places; the new number, 0 when there is none free. */
-static __always_inline s64 place_take(s64 *places, u32 max)
-{
-    if (!max)
-        return __sync_fetch_and_add(places, 1) + 1;
-    for (int i = 0; i < TAKE_TRIES; i++) {
-        s64 now = *(volatile s64 *)places;
-        if (now >= (s64)max)
-            return 0;
-        if (__sync_val_compare_and_swap(places, now, now + 1) == now)
-            return now + 1;
-    }
-    return 0; /* as if it were full: it is tried again */
+    if (in_flight > *(volatile s64 *)&n->in_flight_peak)
+        peak_push(n, in_flight);
 }
 
 static __always_inline bool several_tracked(const struct work_entry *w)
 {
     return w->track & (w->track - 1);
-}
-
-static __always_inline void idle_tell(u64 module, u64 leaf)
-{
-    struct ring_event e = {.kind = RING_IDLE, .module = module, .leaf = leaf};
-    ring_send(&e);
 }
 
 /* A place in flight that was taken by place_take() begins to count: `in_flight` is what that returned. */
@@ -84,28 +53,6 @@ static __always_inline u32 work_begin(struct work_entry *w, struct work_counters
     return work_placed(w, n, __sync_fetch_and_add(&n->in_flight, 1) + 1);
 }
 
-/* Gives the place back. Last of all, so that who sees in_flight 0 sees all counts. */
-static __always_inline void work_leave(struct work_entry *w, struct work_counters *n, u32 flags, u64 module, u64 leaf)
-{
-    if (flags & WORK_LONG) {
-        __sync_fetch_and_add(&n->long_running, -1);
-        return;
-    }
-    if (flags & WORK_IN_TOTAL)
-        __sync_fetch_and_add(&w->total.in_flight, -1);
-    if (__sync_fetch_and_add(&n->in_flight, -1) == 1 && *(volatile u32 *)&w->draining)
-        idle_tell(module, leaf);
-}
-
-static __always_inline void work_done(struct work_counters *n, bool error, u64 usec)
-{
-    u32 slot = latency_slot(usec);
-    __sync_fetch_and_add(error ? &n->errors : &n->completed, 1);
-    __sync_fetch_and_add(&n->total_usec, usec);
-    if (slot < BULKHEAD_HIST_SLOTS)
-        __sync_fetch_and_add(&n->latency[slot], 1);
-}
-
 static __always_inline void work_end(struct work_entry *w, struct work_counters *n, u32 flags, bool error, u64 nsec,
                                      u64 module, u64 leaf)
 {
@@ -119,17 +66,6 @@ static __always_inline void work_turn_long(struct work_entry *w, struct work_cou
 {
     __sync_fetch_and_add(&n->long_running, 1);
     work_leave(w, n, flags & ~WORK_LONG, module, leaf);
-}
-
-static __always_inline bool port_counts(const struct work_entry *w, u16 port)
-{
-    u32 n = w->n_ports;
-    if (n == 0)
-        return true;
-    for (u32 i = 0; i < BULKHEAD_PORTS_MAX; i++)
-        if (i < n && w->ports[i] == port)
-            return true;
-    return false;
 }
 
 /* The entry that the socket was counted in, NULL when it is gone or another one by now. */
