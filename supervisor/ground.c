@@ -46,8 +46,8 @@ static void remove_groups(CgroupTree *t)
     Group *modules = NULL;
     Error e = {0};
     if (group_open(t, "modules", &modules, NULL) == 0) {
-        leftovers_sweep(t);
-        (void)group_remove(modules, &e);
+        if (leftovers_sweep(t, &e) == 0)
+            (void)group_remove(modules, &e);
         group_close(modules);
     }
     if (e.code || cgroup_tree_remove(t, &e) < 0)
@@ -66,12 +66,22 @@ static void remove_tree(CgroupTree *t)
 
 /* --- leftovers --- */
 
+/* A leaf that stays has taken its number: a generation's is always a fresh one. */
+static void number_after(Host *h, const Module *leftover, uint64_t number)
+{
+    for (size_t i = 0; i < h->n_modules; i++)
+        if (str_equal(module_name(h->modules[i]), module_name(leftover)))
+            h->modules[i]->last_generation = MAX2(h->modules[i]->last_generation, number);
+}
+
 static void on_leftover_over(Generation *g)
 {
     Module *m = g->module;
     Host *h = m->ctx->host;
     const TeardownResult *r = m->last_teardown;
     h->leftovers_over++;
+    if (r->failed & (1u << PHASE_CGROUP))
+        number_after(h, m, g->number);
     if (!r->failed)
         log_info("module=%s generation=%llu event=leftover-taken-down", module_name(m), (unsigned long long)g->number);
     for (size_t i = 0; i < PHASE_N; i++)
@@ -92,7 +102,10 @@ int ground_take_down_leftovers(Host *h, CgroupTree *tree, Error *e)
     while (h->leftovers_over < h->n_leftovers)
         if ((r = sd_event_run(h->ctx.event, UINT64_MAX)) < 0)
             return error_errno(e, r, "the event loop failed");
-    leftovers_sweep(tree);
+    if (leftovers_sweep(tree, e) < 0) {
+        log_warning("event=leftover-stays reason=\"%s\"", error_message(e));
+        *e = (Error){0};
+    }
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "supervisor/drains.h"
 #include "supervisor/run/generation.h"
 #include "supervisor/run/start.h"
+#include "supervisor/stop/leftovers.h"
 #include "supervisor/stop/teardown.h"
 #include "supervisor/timers.h"
 #include "supervisor/waiters.h"
@@ -50,7 +51,8 @@ static void module_close(Host *h, Module *m)
         Error e = {0};
         if (h->ctx.kernel)
             (void)kernel_module_remove(h->ctx.kernel, group_id(m->group));
-        if (group_remove(m->group, &e) < 0)
+        /* While the daemon ends a sweep follows, which waits. */
+        if (leftovers_clear(h->ctx.tree, module_name(m), &e) < 0 && !h->shutting_down)
             log_warning("module=%s event=cleanup-failed reason=\"%s\"", module_name(m), error_message(&e));
         group_close(m->group);
     }

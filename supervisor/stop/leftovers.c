@@ -2,6 +2,7 @@
 #include "supervisor/stop/leftovers.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 
 #include "base/clock.h"
@@ -11,6 +12,8 @@
 #include "supervisor/stop/teardown.h"
 
 #define ORPHAN_STOP_USEC (10 * USEC_PER_SEC)
+#define SWEEP_USEC       USEC_PER_SEC /* for all that was killed to be gone */
+#define LOOK_USEC        (50 * USEC_PER_MSEC)
 
 /* A policy for a module that the configuration does not know any more: only what a teardown reads. Of an instance over
  * those that the file asks for, which was scaled to, it is known how the others end. */
@@ -52,13 +55,12 @@ Module *leftover_free(Module *m)
     return NULL;
 }
 
-static void clear_check(CgroupTree *tree, const char *path)
+static void kill_group(CgroupTree *tree, const char *path)
 {
     Group *g = NULL;
     if (group_open(tree, path, &g, NULL) < 0)
         return;
     (void)group_kill(g);
-    (void)group_remove(g, NULL); /* still dying: the sweep at the end of the daemon gets it */
     group_close(g);
 }
 
@@ -74,7 +76,7 @@ static int find_in_module(RunContext *ctx, CgroupTree *tree, const Policy *polic
         _cleanup_(freep) char *path = xasprintf("%s/%s", parent, *child);
         uint64_t number;
         if (parse_u64(*child, &number) < 0 || number == 0) {
-            clear_check(tree, path);
+            kill_group(tree, path); /* a check of health: the sweep removes it */
             continue;
         }
         Group *leaf = NULL;
@@ -117,19 +119,84 @@ void leftover_take_down(Module *m, void (*finished)(Generation *g))
     teardown_start(m->generation, &request);
 }
 
-void leftovers_sweep(CgroupTree *tree)
+/* --- what is swept up at the end -------------------------------------------------------------------------------- */
+
+/* Until everybody has left it, or the deadline. */
+static void wait_empty(const Group *g, uint64_t deadline)
+{
+    _cleanup_fd_ int events = group_events_fd(g);
+    for (uint64_t now = now_monotonic(); group_populated(g) > 0 && now < deadline; now = now_monotonic()) {
+        struct pollfd p = {.fd = events, .events = POLLPRI}; /* a descriptor below 0 is a plain pause */
+        (void)poll(&p, 1, (int)(MIN2(deadline - now, LOOK_USEC) / USEC_PER_MSEC) + 1);
+    }
+}
+
+static int remove_group(CgroupTree *tree, const char *path, uint64_t deadline, Error *e)
+{
+    Group *g = NULL;
+    if (group_open(tree, path, &g, NULL) < 0)
+        return 0;
+    if (deadline)
+        wait_empty(g, deadline);
+    int r = group_remove(g, e);
+    group_close(g);
+    return r;
+}
+
+static void kill_children(CgroupTree *tree, const char *module)
 {
     _cleanup_strv_ char **names = NULL;
-    if (cgroup_tree_children(tree, "modules", &names) < 0)
+    if (cgroup_tree_children(tree, module, &names) < 0)
         return;
     STRV_FOREACH (name, names) {
-        _cleanup_(freep) char *path = xasprintf("modules/%s", *name);
-        _cleanup_(freep) char *check = xasprintf("%s/check", path);
-        Group *g = NULL;
-        clear_check(tree, check);
-        if (group_open(tree, path, &g, NULL) < 0)
-            continue;
-        (void)group_remove(g, NULL);
-        group_close(g);
+        _cleanup_(freep) char *path = xasprintf("%s/%s", module, *name);
+        kill_group(tree, path);
     }
+}
+
+/* The children, and then itself. */
+static int remove_module(CgroupTree *tree, const char *module, uint64_t deadline, Error *e)
+{
+    _cleanup_strv_ char **names = NULL;
+    int first = 0;
+    if (cgroup_tree_children(tree, module, &names) < 0)
+        return 0;
+    STRV_FOREACH (name, names) {
+        _cleanup_(freep) char *path = xasprintf("%s/%s", module, *name);
+        int r = remove_group(tree, path, deadline, first < 0 ? NULL : e);
+        first = first < 0 ? first : r;
+    }
+    return first < 0 ? first : remove_group(tree, module, 0, e);
+}
+
+int leftovers_clear(CgroupTree *tree, const char *name, Error *e)
+{
+    _cleanup_(freep) char *path = xasprintf("modules/%s", name);
+    if (remove_group(tree, path, 0, NULL) == 0) /* what most of them are: empty */
+        return 0;
+    kill_children(tree, path);
+    return remove_module(tree, path, 0, e);
+}
+
+/* All are killed before any of them is waited for: the one that cannot be killed takes no time from the others. */
+int leftovers_sweep(CgroupTree *tree, Error *e)
+{
+    _cleanup_strv_ char **names = NULL, **busy = NULL;
+    size_t n = 0;
+    int first = 0;
+    if (cgroup_tree_children(tree, "modules", &names) < 0)
+        return 0;
+    STRV_FOREACH (name, names) {
+        if (leftovers_clear(tree, *name, NULL) < 0)
+            ARRAY_PUSH(busy, n) = xasprintf("modules/%s", *name);
+    }
+    if (n == 0)
+        return 0;
+    ARRAY_PUSH(busy, n) = NULL;
+    const uint64_t deadline = now_monotonic() + SWEEP_USEC;
+    STRV_FOREACH (path, busy) {
+        int r = remove_module(tree, *path, deadline, first < 0 ? NULL : e);
+        first = first < 0 ? first : r;
+    }
+    return first;
 }

@@ -12,5 +12,9 @@ int leftovers_find(RunContext *ctx, CgroupTree *tree, const Policy *policy, Modu
 /* Begins its teardown; `finished` is called when it is over. */
 void leftover_take_down(Module *m, void (*finished)(Generation *g));
 Module *leftover_free(Module *m);
-/* Removes empty module groups. */
-void leftovers_sweep(CgroupTree *tree);
+/* Removes the group of a module that has no generation, and what is in it: leaves that could not be removed because a
+ * kill did not end a process (held by a v1 freezer, asleep in the kernel), which may have died since. Whoever is still
+ * there is killed again, and not waited for. */
+int leftovers_clear(CgroupTree *tree, const char *name, Error *e);
+/* The same for all modules, waiting for the killed, one second for all. 0, or what stays, the first of it in *e. */
+int leftovers_sweep(CgroupTree *tree, Error *e);

@@ -6,6 +6,9 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
+
+import pytest
 
 import leaks
 from lib import BUILD, PHASES, SLOW, alive, helper, wait_for
@@ -214,6 +217,84 @@ def test_fifty_cycles_leak_nothing(daemon):
     assert left and all(x == "27" or not os.path.isdir(os.path.join(g, x)) for g in left for x in os.listdir(g)), left
     assert rss() - grown < 4096 or (BUILD.name.endswith("san")), "memory stays"
     d.stop()
+
+
+class Frozen:
+    """Processes in a cgroup of the v1 freezer, where no signal reaches them, SIGKILL neither: like one that sleeps in the
+    kernel for good. They act on what was sent as soon as they are let go."""
+
+    def __init__(self, name, *pids):
+        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+        mount = next((m[1] for m in mounts if m[2] == "cgroup" and "freezer" in m[3].split(",")), None)
+        if not mount:
+            pytest.skip("there is no v1 freezer: nothing else here makes a process that cannot be killed")
+        self.path, self.pids = Path(mount) / f"frozen-{name}", pids
+
+    def __enter__(self):
+        self.path.mkdir()
+        for pid in self.pids:
+            (self.path / "cgroup.procs").write_text(str(pid))
+        (self.path / "freezer.state").write_text("FROZEN")
+        wait_for(lambda: (self.path / "freezer.state").read_text() == "FROZEN\n", "the freezer")
+        return self
+
+    def let_go(self):
+        (self.path / "freezer.state").write_text("THAWED")
+        wait_for(lambda: not any(alive(p) for p in self.pids), "what was killed while it was frozen to end")
+
+    def __exit__(self, *_):
+        (self.path / "freezer.state").write_text("THAWED")
+        wait_for(lambda: not (self.path / "cgroup.procs").read_text(), "the freezer to empty")
+        self.path.rmdir()
+
+
+UNKILLABLE = {"module.ready": "notify", "module.stop_timeout": "200ms", "recovery.restart": "no"}
+
+
+def leaves(d, module):
+    """Of all hierarchies together."""
+    found = {os.path.join(g, "modules", module) for g in leaks.cgroups_named(f"bulkhead-{d.instance}")}
+    return sorted({x for g in found if os.path.isdir(g) for x in os.listdir(g) if os.path.isdir(os.path.join(g, x))})
+
+
+def test_what_could_not_be_killed_leaves_nothing_once_it_has_died(daemon):
+    d = daemon({"stuck": {"module.exec": f"{helper('probe')} stuck"} | UNKILLABLE, "idle": {"module.exec": f"{helper('probe')} idle"}})
+    pid = d.module("stuck")["pid"]
+    with Frozen(d.instance, pid) as frozen:
+        d.cli("stop", "stuck")
+        m = d.module("stuck")
+        phases = {p["phase"]: p for p in m["teardown"]}
+        assert phases["process"]["status"] == "failed" and str(pid) in phases["process"]["error"], phases
+        assert phases["cgroup"]["status"] == "failed" and phases["events"]["status"] == "ok", phases
+        d.cli("start", "stuck", rc=0)
+        again = d.module("stuck")
+        assert again["generation"] == 2 and again["pid"] != pid, "the next one has a leaf of its own"
+        assert leaves(d, "stuck") == ["1", "2"] and alive(pid)
+        frozen.let_go()
+    d.stop()
+    assert "cleanup-failed" not in d.log and not alive(pid)
+
+
+def test_what_still_cannot_be_killed_is_named_and_found_by_the_next_daemon(daemon):
+    d = daemon({"stuck": {"module.exec": f"{helper('probe')} stuck"} | UNKILLABLE})
+    pid = d.module("stuck")["pid"]
+    with Frozen(d.instance, pid) as frozen:
+        d.process.send_signal(signal.SIGTERM)
+        assert d.wait_exit() == 0
+        said = next(line for line in d.log.splitlines() if "event=cleanup-failed" in line)
+        assert "modules/stuck/1" in said and "processes" in said, said
+        again = daemon(share=d)
+        assert "event=leftover-taken-down phase=process status=failed" in again.log and f" {pid}" in again.log
+        m = again.module("stuck")
+        assert m["state"] == "running" and m["generation"] == 2, "a leaf that stays has taken its number"
+        frozen.let_go()
+        again.cli("restart", "stuck", rc=0)
+        assert leaves(again, "stuck") == ["1", "3"], "nobody looks before the end"
+        again.kill()
+        last = daemon(share=again)
+        assert leaves(last, "stuck") == ["1"] and last.module("stuck")["generation"] == 1, "what was left is gone, its number free"
+    last.stop()
+    assert last.log.count("cleanup-failed") == 1, "the first one's"
 
 
 def test_an_idle_daemon_never_wakes(daemon):
