@@ -70,8 +70,9 @@ def mosquitto(d):
 def haproxy(d):
     def answers():
         """By a worker, of which the master's READY=1 tells nothing: one that is just born misses the USR1 of a stop."""
-        with pytest.raises(urllib.error.HTTPError, match="503"):
+        with pytest.raises(urllib.error.HTTPError, match="503") as answer:
             programs.get(d.ports[-1])
+        answer.value.close()  # it holds the connection, for which a haproxy that was asked to end waits
         return True
     return ["haproxy", "-D", "-f", programs.haproxy_conf(d, 1)], "/", answers
 

@@ -93,7 +93,7 @@ def place(request, daemon):
     # A disk that is slower than the writer makes files large, not the test better: the full rate is for memory, and for a
     # machine that can look through as much in a reasonable time.
     p = Place(d, "800m" if request.param == "tmpfs" else None)
-    d.rate = max(4, int(120 / SLOW)) if p.mounted else 4
+    d.rate = 120 if p.mounted and SLOW == 1 else 4
     yield d, p
     if d.process and d.process.poll() is None:
         d.stop()

@@ -235,7 +235,7 @@ def test_a_scale_that_is_not_waited_for(daemon):
 
 
 def test_a_shutdown_during_a_scale(daemon):
-    d = daemon({"worker": stubborn(3, module__stop_timeout="1s")})
+    d = daemon({"worker": stubborn(3, module__stop_timeout=f"{int(2 * SLOW)}s")})  # longer than a client takes to start
     down = in_background(d, "scale", "worker", "1")
     d.wait("worker@3", lambda m: m["leaving"])
     end = in_background(d, "shutdown")
