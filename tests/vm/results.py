@@ -23,7 +23,7 @@ def read(junit):
     """{name: (outcome, reason)}; outcome is passed, failed or skipped. A test that failed in its body or around it failed."""
     found = {}
     for case in xml.etree.ElementTree.parse(junit).getroot().iter("testcase"):
-        name = f"{case.get('classname').rpartition('.')[2]}.py::{case.get('name')}"
+        name = f"{(case.get('classname') or '').rpartition('.')[2]}.py::{case.get('name')}"
         outcome = ("passed", "")
         for child in case:
             if child.tag in ("failure", "error"):
