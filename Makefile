@@ -55,7 +55,7 @@ LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
 TOOL_LIBS := $(LIBS) -lncursesw -ltinfo
 
 .DEFAULT_GOAL := all
-.PHONY: all man deps check test unit unit-binaries helpers integration san tsan vm vm-12 vm-13 ci demo bench lint format install uninstall deb deb-12 deb-13 clean help
+.PHONY: all man deps check test unit unit-binaries helpers integration san tsan vm vm-12 vm-13 soak ci demo bench lint format install uninstall deb deb-12 deb-13 clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -195,6 +195,11 @@ vm-12 vm-13: vm-%: deps # in one of them
 	tools/setup vm
 	$(MAKE) all
 	tests/vm/run $* $(if $(VM_ARGS),-- $(VM_ARGS))
+
+soak: deps ## in both guests, stop servers under load 50 times instead of 5 (root; STOPS=200)
+	tools/setup vm
+	$(MAKE) all
+	BULKHEAD_VM_TESTS=tests/vm/soak.py BULKHEAD_TEST_STOPS=$(or $(STOPS),50) tests/vm/run 12 13
 
 ci: ## test, then vm
 	$(MAKE) test

@@ -1,12 +1,14 @@
 """The suite of tests/integration and the unit tests, as they are, inside a guest: against the installed package, on the
 guest's kernel, from an ssh session as a person would start them. Results are brought back to build/vm/RELEASE."""
 
+import os
+
 import results
 from conftest import INSIDE, SOURCE
 
 # A guest under TCG is about five times as slow, twice that with another one beside it. Only patience: no test waits longer
 # than for what it waits for.
-SLOW = "BULKHEAD_TEST_SLOW=10"
+SLOW = f"BULKHEAD_TEST_SLOW=10 BULKHEAD_TEST_STOPS={os.environ.get('BULKHEAD_TEST_STOPS', '5')}"
 
 
 def test_the_whole_suite(guest, out, release, expected):
