@@ -206,7 +206,7 @@ def test_an_instance_that_does_not_start_fails_the_scale(daemon):
 
 def test_scales_at_once(daemon):
     """Down while it goes down, up again before it is down, and another number: the last one counts."""
-    d = daemon({"worker": stubborn(6, module__stop_timeout="2s")})
+    d = daemon({"worker": stubborn(6, module__stop_timeout=f"{int(2 * SLOW)}s")})
     kept = d.module("worker@1")["pid"]
     down = in_background(d, "scale", "worker", "1")
     d.wait("worker@6", lambda m: m["leaving"] and m["state"] != "running")
