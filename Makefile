@@ -95,6 +95,12 @@ $(B)/helpers/%: tests/helpers/%.c tests/helpers/helper.h include/bulkhead/work.h
 	$(call say,CC,$<)
 	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -I. -O2 -Wall -Wextra -Werror -static -pthread $< -o $@
 
+# Tracking as the daemon does it, by its own loader.
+$(B)/bench/switch: $(B)/obj/tests/bench/switch.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(LIBS) -o $@
+
 $(B)/bench/%: tests/bench/%.c include/bulkhead/work.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
@@ -209,9 +215,12 @@ demo: deps ## install what is missing, build, and show the story in a minute (ro
 	$(MAKE) all $(HELPERS)
 	tools/demo $(B)
 
-bench: all $(BENCHES) ## compare with the bare floor (root; BENCH_N=10,100,1000)
-	$(B)/bench/work
-	tests/bench/run $(B)
+# BENCH names the parts wanted.
+BENCH ?= work run cost
+bench: all $(BENCHES) ## compare with the bare floor (BENCH=run), and what counting costs (BENCH=work, cost) (root; BENCH_N=10,100,1000)
+	$(if $(filter work,$(BENCH)),$(B)/bench/work)
+	$(if $(filter run,$(BENCH)),tests/bench/run $(B))
+	$(if $(filter cost,$(BENCH)),tests/bench/cost $(B))
 
 # What tools/lint compiles headers with.
 .PHONY: cflags
