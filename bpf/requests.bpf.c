@@ -119,6 +119,15 @@ static __always_inline bool waiting_may_go(struct conn_entry *c)
     return true;
 }
 
+/* Up to where the module has written. That is write_seq, but here that would be the one line of the socket which TCP
+ * does not need for this segment, and which the writer's CPU has; where nothing waits to be sent snd_nxt is the same,
+ * which TCP advances before it takes what was sent from the queue. */
+static __always_inline u32 written(struct tcp_sock *tp)
+{
+    u32 waiting = *(volatile u32 *)&tp->inet_conn.icsk_inet.sk.sk_write_queue.qlen;
+    return waiting ? tp->write_seq : tp->snd_nxt;
+}
+
 static __always_inline int request_in(struct bpf_sock *sk, struct conn_entry *c, const struct segment *s)
 {
     u32 was = c->request, phase = was & REQUEST_PHASE;
@@ -127,7 +136,7 @@ static __always_inline int request_in(struct bpf_sock *sk, struct conn_entry *c,
     struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
     if (!tp)
         return PASS;
-    u32 next = tp->rcv_nxt, write_seq = tp->write_seq;
+    u32 next = tp->rcv_nxt, write_seq = written(tp);
     if ((s32)(s->seq + s->payload - next) <= 0 || (s32)(s->seq - next - tp->rcv_wnd) >= 0)
         return PASS;
     if (phase == REQUEST_ANSWERING) { /* goes on both ways */
@@ -211,18 +220,19 @@ static __always_inline void answer_out(struct __sk_buff *skb, struct conn_entry 
         c->write_seq = s->seq + s->payload;
         return;
     }
-    if (phase == REQUEST_ANSWERED && now - c->last_tx_nsec > c->settle_nsec)
-        return; /* nobody has asked for it */
-    c->last_tx_nsec = now;
-    if (!all && phase == REQUEST_ANSWERING)
-        return;
-    if (!all && phase == REQUEST_BUSY) {
-        __sync_val_compare_and_swap(&c->request, was, flags | REQUEST_ANSWERING);
+    if (!all && phase != REQUEST_ANSWERED) {
+        c->last_tx_nsec = now;
+        if (phase == REQUEST_BUSY)
+            __sync_val_compare_and_swap(&c->request, was, flags | REQUEST_ANSWERING);
         return;
     }
     struct work_entry *w = work_of(c);
     if (!w)
         return;
+    u64 last = c->last_tx_nsec;
+    if (phase == REQUEST_ANSWERED && now - last > w->settle_nsec)
+        return; /* nobody has asked for it */
+    c->last_tx_nsec = now;
     if (!all) {
         request_resume(w, c, was);
         return;

@@ -55,7 +55,6 @@ static __always_inline bool request_begin(struct work_entry *w, struct conn_entr
         return false;
     c->begun_nsec = bpf_ktime_get_ns();
     c->write_seq = write_seq;
-    c->settle_nsec = w->settle_nsec;
     u32 total = several_tracked(w) ? WORK_IN_TOTAL : 0;
     u32 number = (was & REQUEST_NUMBER) + REQUEST_FIRST;
     if (__sync_val_compare_and_swap(&c->request, was, number | REQUEST_BUSY | total) != was) {

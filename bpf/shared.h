@@ -124,12 +124,11 @@ struct conn_entry {
     u64 epoch;        /* of the entry in `work` that it was counted in */
     u64 begun_nsec;   /* its last request */
     u64 last_tx_nsec; /* the last of that one's answer */
-    u64 settle_nsec;  /* of the module, when that request began */
-    u64 leaf;         /* the leaf that made the listener, 0 when it was made in the module's cgroup itself */
-    u64 opened_nsec;
-    u32 sent_seq; /* the end of what has left, while requests are asked for */
+    u32 sent_seq;     /* the end of what has left, while requests are asked for */
     u32 padding;
-    u64 reserved[2];
+    u64 leaf; /* the leaf that made the listener, 0 when it was made in the module's cgroup itself */
+    u64 opened_nsec;
+    u64 reserved[3];
 };
 
 #define CONN_OPEN         1u

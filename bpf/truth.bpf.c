@@ -49,7 +49,7 @@ static __always_inline void look_again(struct work_entry *w, struct conn_entry *
     bool unsent = (s32)(written - *(volatile u32 *)&c->sent_seq) > 0;
     if (phase == REQUEST_ANSWERED && unsent) {
         request_resume(w, c, request);
-    } else if (phase == REQUEST_ANSWERING && !unsent && now - c->last_tx_nsec > c->settle_nsec &&
+    } else if (phase == REQUEST_ANSWERING && !unsent && now - c->last_tx_nsec > w->settle_nsec &&
                __sync_val_compare_and_swap(&c->request, request, request_answered(request)) == request) {
         request_done(w, c, request, false, c->last_tx_nsec);
         work_leave(w, &w->requests, request, c->module, c->leaf);
@@ -113,7 +113,7 @@ SEC("iter/bpf_sk_storage_map") int bh_truth(struct bpf_iter__bpf_sk_storage_map 
         return 0;
     u32 request = c->request, open = c->open;
     struct truth_record r = {.opened_nsec = c->opened_nsec, .last_tx_nsec = last_tx};
-    bool settles = (request & REQUEST_PHASE) == REQUEST_ANSWERED && now - last_tx <= c->settle_nsec;
+    bool settles = (request & REQUEST_PHASE) == REQUEST_ANSWERED && now - last_tx <= w->settle_nsec;
     if (in_flight(request) || settles) {
         r.flags |= TRUTH_BUSY;
         r.begun_nsec = c->begun_nsec;
