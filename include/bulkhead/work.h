@@ -58,6 +58,9 @@
 #define BULKHEAD_WORK_HIST_SLOTS 24 /* slot n: a duration in [2^n, 2^(n+1)) microseconds */
 #define BULKHEAD_WORK_PID_BITS   22 /* the kernel's highest pid is 2^22 */
 
+/* In a slot's owner: the slot of somebody dead, in the hands of a thread of the owner that is putting it right. */
+#define BULKHEAD_WORK_REPAIRING (UINT64_C(1) << 63)
+
 /* Of one process. Written by that process alone, but for slot 0; counters only ever grow, over all its owners. */
 struct bulkhead_work_slot {
     uint64_t owner; /* pid, and above it when it took the slot (CLOCK_BOOTTIME, ms); 0 = free */
@@ -217,13 +220,13 @@ BULKHEAD_WORK_COLD_ void bulkhead_work_sweep_(struct bulkhead_work_page *page, u
         uint64_t owner = __atomic_load_n(&slot->owner, __ATOMIC_ACQUIRE), who = owner & mask;
         if (!owner)
             continue;
-        bool gone = who == pid ? __atomic_load_n(&slot->image, __ATOMIC_RELAXED) != image
-                               : getpgid((pid_t)who) < 0 && errno == ESRCH;
-        /* It becomes ours first, so that only one repairs it. */
-        if (!gone ||
-            !__atomic_compare_exchange_n(&slot->owner, &owner, mine, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        bool gone =
+            who != pid ? getpgid((pid_t)who) < 0 && errno == ESRCH
+                       : !(owner & BULKHEAD_WORK_REPAIRING) && __atomic_load_n(&slot->image, __ATOMIC_RELAXED) != image;
+        /* It becomes ours first, so that only one repairs it, also of our threads. */
+        if (!gone || !__atomic_compare_exchange_n(&slot->owner, &owner, mine | BULKHEAD_WORK_REPAIRING, false,
+                                                  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
             continue;
-        __atomic_store_n(&slot->image, image, __ATOMIC_RELAXED);
         bulkhead_work_repair_(page, slot);
         __atomic_store_n(&slot->owner, 0, __ATOMIC_RELEASE);
     }

@@ -50,7 +50,7 @@ static inline pid_t page_owner_pid(uint64_t owner)
 /* When it took the slot, ms of CLOCK_BOOTTIME. */
 static inline uint64_t page_owner_since(uint64_t owner)
 {
-    return owner >> BULKHEAD_WORK_PID_BITS;
+    return (owner & ~BULKHEAD_WORK_REPAIRING) >> BULKHEAD_WORK_PID_BITS;
 }
 void page_sum(const PageLook *l, struct work_counters *ret);
 /* The start of a process by its /proc/PID/stat, ms of CLOCK_BOOTTIME; UINT64_MAX when it runs no more (or is no such

@@ -437,9 +437,11 @@ static void test_exec(void **state)
     assert_int_equal(w->page->in_flight, 1);
 }
 
+/* Opened first: of threads that all come first the one looks for the dead while others begin beside them. */
 static void dies(WorkPage *w)
 {
     (void)w;
+    bulkhead_work_open();
     threads(5, begins);
     raise(SIGKILL);
 }
@@ -465,6 +467,28 @@ static void test_killed_in_the_middle(void **state)
     assert_true(s.started == 16 && s.completed == 1 && s.errors == 15);
     assert_int_equal(w->page->in_flight, 0);
     assert_int_equal(w->page->peak, 5);
+}
+
+static void finds_a_slot_in_repair(WorkPage *w)
+{
+    struct bulkhead_work_slot *slot = &w->page->slots[5];
+    slot->started = 3;
+    w->page->in_flight = 3;
+    slot->owner = BULKHEAD_WORK_REPAIRING | UINT64_C(1) << BULKHEAD_WORK_PID_BITS | (uint64_t)getpid();
+    one(w);
+    MUST(slot->errors == 0 && w->page->in_flight == 3);
+    raise(SIGKILL);
+}
+
+/* What another thread of the same process puts right is not put right twice; what one of the dead did is finished. */
+static void test_a_slot_is_repaired_once(void **state)
+{
+    WorkPage *w = w_of(state);
+    assert_true(WIFSIGNALED(work_wait(work_process(w, finds_a_slot_in_repair))));
+    work_run(w, one);
+    assert_int_equal(w->page->slots[5].errors, 3);
+    assert_int_equal(w->page->slots[5].owner, 0);
+    assert_int_equal(w->page->in_flight, 0);
 }
 
 static void is_killed(WorkPage *w)
@@ -556,6 +580,7 @@ int main(int argc, char **argv)
         T(test_fork),
         T(test_exec),
         T(test_killed_in_the_middle),
+        T(test_a_slot_is_repaired_once),
         T(test_killed_anywhere),
         T(test_permits_of_the_dead),
     };
