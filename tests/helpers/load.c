@@ -7,10 +7,12 @@
  *   wrong WORD           answered, but not as it should be
  *
  * They come a little apart, as people do: what is held is sent again by TCP's timer, and would come all at once for
- * ever. KIND: line, http (keep-alive), close (HTTP/1.0), stream, upload, websocket: what tests/helpers/threaded.py
- * knows; redis: SIZE INCR in one write. Of the clients of `stream` every other one is slow to read. A connection that
- * is not there after MSEC (100) is tried anew, so that a closed gate does not have all clients wait as long as TCP
- * would. */
+ * ever.
+ *
+ * KIND: line, http (keep-alive), close (HTTP/1.0), stream, upload, websocket: what tests/helpers/threaded.py knows;
+ * redis: SIZE INCR in one write. Every other client of `stream` is slow to read, and of `close` says at once that it
+ * has no more to say. A connection that is not there after MSEC (100) is tried anew, so that a closed gate does not
+ * have all clients wait as long as TCP would. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -203,6 +205,8 @@ static int http_ask(Client *c, const char *word)
         if (!send_all(c, piece, sizeof piece))
             return EPIPE;
     }
+    if (is("close") && c->number % 2)
+        shutdown(c->fd, SHUT_WR);
     errno = 0;
     return http_answer(c, word);
 }
