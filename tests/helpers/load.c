@@ -3,8 +3,8 @@
  * waiting for and ends. A word of its own for each request: "CLIENT-NUMBER". LOG says what became of each:
  *
  *   did WORD             answered, all of it and as it should be
- *   cut WORD BYTES       the connection ended when so many bytes of the answer were there
- *   wrong WORD           answered, but not as it should be
+ *   cut WORD BYTES MSEC  the connection ended when so many bytes of the answer were there, so long after the last of
+ * them wrong WORD           answered, but not as it should be
  *
  * They come a little apart, as people do: what is held is sent again by TCP's timer, and would come all at once for
  * ever.
@@ -36,6 +36,7 @@ typedef struct Client {
     bool slow;
     long long counter; /* redis: what it answered last, on this connection */
     size_t got;        /* bytes of the answer */
+    long long heard;   /* when the last of them came, ms */
     size_t begin, end; /* what is in `buffer` and not taken yet */
     char buffer[BUFFER];
 } Client;
@@ -59,6 +60,13 @@ static bool is(const char *name)
 static void rest_msec(int msec)
 {
     nanosleep(&(struct timespec){.tv_nsec = msec * 1000000L}, NULL);
+}
+
+static long long now_msec(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static int connected(bool slow)
@@ -106,6 +114,7 @@ static bool fill(Client *c)
         return false;
     c->end += (size_t)n;
     c->got += (size_t)n;
+    c->heard = now_msec();
     return true;
 }
 
@@ -274,8 +283,9 @@ static int ask(Client *c, const char *word)
 static void note(const Client *c, const char *word, int r)
 {
     char text[96];
-    int n = r == EPIPE ? snprintf(text, sizeof text, "cut %s %zu\n", word, c->got)
-                       : snprintf(text, sizeof text, "%s %s\n", r ? "wrong" : "did", word);
+    int n = r == EPIPE
+                ? snprintf(text, sizeof text, "cut %s %zu %lld\n", word, c->got, c->got ? now_msec() - c->heard : 0)
+                : snprintf(text, sizeof text, "%s %s\n", r ? "wrong" : "did", word);
     if (write(out, text, (size_t)n) != n)
         perror("load");
 }

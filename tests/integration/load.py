@@ -31,13 +31,14 @@ class Lines:
 
 class Load:
     """Clients that come back whatever happens. `answered` holds the words of the requests that were answered as they should be;
-    `broken` what went wrong in the middle: an answer that was cut, or another one than was due."""
+    `broken` what went wrong in the middle: an answer that was cut, or another one than was due; `paused` those that were cut when
+    their server had said nothing for `settle` milliseconds, as a starved machine can make it: it was taken to be done."""
 
     def __init__(self, d, name, kind, port, clients, size=1, patience=0.1):
         """patience: seconds after which a client tries anew to connect."""
         self.argv = [str(x) for x in (helper("load"), kind, port, clients, d.scratch / f"{name}.answered", size, round(1000 * patience))]
         self.lines, self.taken, self.answered, self.cut, self.broken = Lines(d.scratch / f"{name}.answered"), 0, set(), [], []
-        self.process = None
+        self.process, self.settle, self.paused = None, None, set()
 
     def begin(self):
         self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL)
@@ -61,14 +62,17 @@ class Load:
                 self.answered.add(word)
             else:
                 self.cut.append(line)
-                if what == "wrong" or got != ["0"]:
+                if self.settle and len(got) == 2 and got[0] != "0" and int(got[1]) >= self.settle:
+                    self.paused.add(word)
+                elif what == "wrong" or got[0] != "0":
                     self.broken.append(line)
         self.taken = len(self.lines.all)
         return self
 
     def flows(self, more):
         wanted = len(self.read().answered) + more
-        wait_for(lambda: len(self.read().answered) >= wanted, lambda: f"{more} more answers: {len(self.answered)} of {wanted}, {self.cut[-5:]}")
+        wait_for(lambda: len(self.read().answered) >= wanted, lambda: f"{more} more answers: {len(self.answered)} of {wanted}, {self.cut[-5:]}",
+                 3 * PATIENCE)
 
 
 class Kind:
@@ -103,7 +107,7 @@ class Kind:
         """Words of what was processed and not answered, or how many where there are none."""
         noted = self.noted.read()
         assert len(set(noted)) == len(noted), f"done twice: {sorted(w for w in set(noted) if noted.count(w) > 1)}"
-        return set(noted) - self.load.read().answered
+        return set(noted) - self.load.read().answered - self.load.paused
 
     def started(self):
         """By module, and what it must be."""
@@ -163,9 +167,11 @@ class Redis(Kind):
                 "redis: requests": (sources["requests"]["started"], len(self.load.answered))}
 
 
-def threaded(d, name, kind, msec, clients=12, patience=0.1, **work):
+def threaded(d, name, kind, msec, clients=12, patience=0.1, settle=200, **work):
     port = d.port()
-    return Kind(d, name, kind, port, clients, patience=patience).add_threaded(name, port, msec, **work)
+    k = Kind(d, name, kind, port, clients, patience=patience).add_threaded(name, port, msec, settle=f"{settle}ms", **work)
+    k.load.settle = settle
+    return k
 
 
 def kinds(d, times=1):
@@ -175,7 +181,7 @@ def kinds(d, times=1):
         Proxied(d, d.port(), d.port()),
         Redis(d, d.port()),
         # whoever pauses for longer than `settle` between two writes is taken to be done
-        threaded(d, "stream", "stream", 5 * times, settle=f"{1000 * max(1, SLOW / 3):.0f}ms"),
+        threaded(d, "stream", "stream", 5 * times, settle=round(1000 * max(1, SLOW / 3))),
         threaded(d, "upload", "upload", 20 * times),
         threaded(d, "websocket", "websocket", 50 * times),
         threaded(d, "close", "close", 30 * times),

@@ -70,7 +70,7 @@ def test_a_stop_under_load_loses_nothing(daemon):
             t.join()
     assert not problems, "\n".join(problems)
     for k in all_of:
-        print(f"{k.name}: {STOPS} stops, {k.processed()} processed, {len(k.load.cut)} asked again")
+        print(f"{k.name}: {STOPS} stops, {k.processed()} processed, {len(k.load.cut)} asked again, {len(k.load.paused)} in a pause")
     d.stop()
 
 
