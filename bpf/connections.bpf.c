@@ -56,7 +56,7 @@ static __always_inline struct conn_entry *connection_begin(struct bpf_sock *sk, 
     struct work_entry *w = module ? bpf_map_lookup_elem(&work, &module) : NULL;
     if (!w || !(w->track & SOCKETS_TRACKED) || !port_counts(w, s->__sk_common.skc_num))
         return NULL;
-    struct conn_entry *c = bpf_sk_storage_get(&conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+    struct conn_entry *c = conn_make(sk);
     if (!c) {
         not_counted(w);
         return NULL;

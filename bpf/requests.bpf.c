@@ -170,7 +170,7 @@ static __always_inline int early_in(struct bpf_sock *sk, const struct segment *s
         return PASS;
     if (w->gate)
         return hold(w);
-    struct conn_entry *c = bpf_sk_storage_get(&conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+    struct conn_entry *c = conn_make(sk);
     if (c && __sync_fetch_and_or(&c->open, CONN_EARLY) & CONN_OPEN)
         return request_in(sk, c, s);
     return PASS;

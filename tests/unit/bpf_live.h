@@ -28,7 +28,11 @@
 #include "base/str.h"
 #include "bpf/kernel.h"
 
+/* How long a wait may take before it is given up. */
+#ifndef DEADLINE
 #define DEADLINE (10 * USEC_PER_SEC)
+#endif
+#define DEADLINE_MSEC ((int)(DEADLINE / USEC_PER_MSEC))
 /* The name the kernel's side is told. */
 #define INSTANCE "live"
 
@@ -60,7 +64,7 @@ typedef struct Live {
         uint64_t until_ = now_monotonic() + DEADLINE;                \
         while (!(cond)) {                                            \
             if (now_monotonic() > until_)                            \
-                fail_msg("not within 10 s: %s", #cond);              \
+                fail_msg("not in time: %s", #cond);                  \
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); \
         }                                                            \
     } while (0)
@@ -234,7 +238,7 @@ _unused_ static struct ring_event wait_event(Live *l, u32 kind, pid_t pid)
     const struct ring_event *event;
     while (!(event = event_of(l, kind, pid))) {
         if (now_monotonic() > until)
-            fail_msg("no event of kind %u within 10 s", kind);
+            fail_msg("no event of kind %u came in time", kind);
         struct pollfd p = {.fd = kernel_ring_fd(l->kernel), .events = POLLIN};
         poll(&p, 1, 1000);
     }

@@ -49,8 +49,8 @@ typedef struct Pair {
 _unused_ static int accept_one(int listener)
 {
     struct pollfd p = {.fd = listener, .events = POLLIN};
-    if (poll(&p, 1, 10000) != 1)
-        fail_msg("nothing to accept within 10 s");
+    if (poll(&p, 1, DEADLINE_MSEC) != 1)
+        fail_msg("nothing to accept in time");
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     assert_true(fd >= 0);
     return fd;
@@ -89,8 +89,8 @@ _unused_ static void hear(int fd, const char *text)
     char buffer[256];
     size_t have = 0, want = strlen(text);
     while (have < want) {
-        if (!readable(fd, 10000))
-            fail_msg("\"%s\" did not come within 10 s", text);
+        if (!readable(fd, DEADLINE_MSEC))
+            fail_msg("\"%s\" did not come in time", text);
         ssize_t n = recv(fd, buffer + have, want - have, 0);
         assert_true(n > 0);
         have += (size_t)n;

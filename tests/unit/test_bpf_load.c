@@ -4,14 +4,9 @@
  *
  * A server is a process with a thread a connection; the listener stays with the test, so a killed server's successor
  * goes on. Both sides count in shared memory. */
-#include "tests/unit/bpf_pairs.h"
+#include "tests/unit/bpf_lossy.h"
 
-#include <bpf/bpf.h>
-#include <linux/if_link.h>
-#include <net/if.h>
 #include <pthread.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -136,44 +131,11 @@ static void kill_child(pid_t pid)
 /* --- loss ------------------------------------------------------------------------------------------------------------
  */
 
-/* Drops a fifth of all that arrives on the loopback device, before IP sees it; the link's descriptor. */
-static int lose_a_fifth(void)
-{
-    const struct bpf_insn program[] = {
-        {.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_get_prandom_u32},
-        {.code = BPF_ALU | BPF_MOV | BPF_X, .dst_reg = BPF_REG_1, .src_reg = BPF_REG_0},
-        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_DROP},
-        {.code = BPF_JMP32 | BPF_JLT | BPF_K, .dst_reg = BPF_REG_1, .off = 1, .imm = 0x33333333},
-        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS},
-        {.code = BPF_JMP | BPF_EXIT},
-    };
-    _cleanup_fd_ int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "lossy", "GPL", program, ELEMENTS(program), NULL);
-    if (fd < 0)
-        return -errno;
-    /* cppcheck-suppress unknownMacro */
-    DECLARE_LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_SKB_MODE);
-    int link = bpf_link_create(fd, 1, BPF_XDP, &opts);
-    return link < 0 ? -errno : link;
-}
-
-static bool loopback_up(void)
-{
-    struct ifreq r = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING | IFF_LOOPBACK};
-    _cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    return fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &r) == 0;
-}
-
 static void test_retransmits_count_nothing(void **state)
 {
     Live *l = live(state);
-    _cleanup_fd_ int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (unshare(CLONE_NEWNET) < 0)
-        SKIP("no network namespace of its own");
-    _cleanup_fd_ int loss = loopback_up() ? lose_a_fifth() : -EIO;
-    if (loss < 0) {
-        setns(home, CLONE_NEWNET);
-        SKIP("no generic XDP on the loopback device");
-    }
+    _cleanup_fd_ int loss = -EBADF;
+    int home = net_enter_lossy(&loss);
     track(l, WORK_TRACK_REQUESTS | WORK_TRACK_CONNECTIONS, 0);
     share(listener_in_leaf(l, AF_INET), 16, 12, 1000);
     pid_t server = child_in("", serve, NULL), clients = child_in("", ask_all, NULL);
@@ -190,7 +152,7 @@ static void test_retransmits_count_nothing(void **state)
     kill_child(server);
     EVENTUALLY(counts(l).in_flight == 0 && requests(l).in_flight == 0);
     unshare_all();
-    assert_int_equal(setns(home, CLONE_NEWNET), 0);
+    net_leave(home);
 }
 
 /* --- the gate and SIGKILL --------------------------------------------------------------------------------------------

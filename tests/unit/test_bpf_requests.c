@@ -324,111 +324,6 @@ static void test_long_running_is_apart(void **state)
     close(listener);
 }
 
-/* --- random histories against a reference that watches from user space -----------------------------------------------
- */
-
-typedef struct Reference {
-    uint64_t started, completed, errors, in_flight, peak;
-} Reference;
-
-typedef struct Link {
-    Pair pair;
-    bool open, busy;
-} Link;
-
-static void reference_end(Reference *r, Link *k, bool error)
-{
-    if (!k->busy)
-        return;
-    k->busy = false;
-    r->in_flight--;
-    *(error ? &r->errors : &r->completed) += 1;
-}
-
-static void drain_input(int fd)
-{
-    char buffer[4096];
-    while (recv(fd, buffer, sizeof buffer, MSG_DONTWAIT) > 0) {
-    }
-}
-
-static void random_step(Reference *r, Link *k, int listener, unsigned *seed)
-{
-    if (!k->open) {
-        *k = (Link){.pair = pair_open(listener, rand_r(seed) % 2 ? AF_INET : AF_INET6), .open = true};
-        return;
-    }
-    drain_input(k->pair.client);
-    switch (rand_r(seed) % 10) {
-    case 0 ... 3: /* asks, or asks on */
-        say(k->pair.client, "ask");
-        if (!k->busy) {
-            k->busy = true;
-            r->started++;
-            r->in_flight++;
-            r->peak = MAX2(r->peak, r->in_flight);
-        }
-        break;
-    case 4 ... 6: /* answers */
-        if (k->busy) {
-            assert_true(readable(k->pair.server, 10000));
-            drain_input(k->pair.server);
-            say(k->pair.server, "answer");
-            assert_true(readable(k->pair.client, 10000));
-            reference_end(r, k, false);
-        }
-        break;
-    case 7:
-        reset(k->pair.client);
-        k->open = false;
-        reference_end(r, k, true);
-        EVENTUALLY(readable(k->pair.server, 0));
-        close(k->pair.server);
-        break;
-    case 8: /* unread input makes it a reset, else it is a FIN: an error if nothing was answered */
-        close(k->pair.server);
-        k->open = false;
-        reference_end(r, k, true);
-        close(k->pair.client);
-        break;
-    default:
-        shutdown(k->pair.client, SHUT_WR);
-        EVENTUALLY(readable(k->pair.server, 0));
-        drain_input(k->pair.server);
-        if (k->busy)
-            say(k->pair.server, "answer");
-        reference_end(r, k, false);
-        pair_close(&k->pair);
-        k->open = false;
-    }
-}
-
-static void test_random_histories(void **state)
-{
-    Live *l = live(state);
-    int listener = listener_in_leaf(l, AF_INET6);
-    unsigned seed = (unsigned)now_monotonic();
-    print_message("seed %u\n", seed);
-    Reference r = {0};
-    Link links[12] = {0};
-    for (int step = 0; step < 1000; step++) {
-        random_step(&r, &links[(unsigned)rand_r(&seed) % ELEMENTS(links)], listener, &seed);
-        struct work_counters n = requests(l);
-        assert_true(n.in_flight >= 0);
-        if (step % 50 == 0 || (uint64_t)n.in_flight != r.in_flight)
-            EVENTUALLY((uint64_t)requests(l).in_flight == r.in_flight && requests(l).started == r.started);
-    }
-    for (size_t i = 0; i < ELEMENTS(links); i++)
-        if (links[i].open) {
-            reference_end(&r, &links[i], true);
-            reset(links[i].pair.client);
-            close(links[i].pair.server);
-        }
-    assert_requests(l, r.started, r.completed, r.errors);
-    assert_int_equal(requests(l).in_flight_peak, r.peak);
-    close(listener);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, live_close)
 
 int main(void)
@@ -446,7 +341,6 @@ int main(void)
         TEST(test_ports_and_sum),
         TEST(test_connections_of_before_are_seeded),
         TEST(test_long_running_is_apart),
-        TEST(test_random_histories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
