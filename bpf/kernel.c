@@ -127,29 +127,45 @@ int kernel_probe_bpffs(const char *path, const char *instance, Error *e)
     return pins_remove(bpffs, instance, NULL, e);
 }
 
-/* What hangs on a cgroup is loaded and no more: there is no cgroup yet to try it on. */
+typedef struct Probe {
+    KernelPrograms part;
+    int cgroup;
+} Probe;
+
+/* How it is attached when its turn comes; NULL with errno 0: it never is, or there is nothing to attach it to. */
+static struct bpf_link *attach(const struct bpf_program *program, bool at_once, int cgroup)
+{
+    enum bpf_prog_type type = bpf_program__type(program);
+    bool to_cgroup = type == BPF_PROG_TYPE_SOCK_OPS || type == BPF_PROG_TYPE_CGROUP_SKB;
+    errno = 0;
+    if (to_cgroup)
+        return cgroup < 0 ? NULL : bpf_program__attach_cgroup(program, cgroup);
+    return at_once ? bpf_program__attach(program) : NULL;
+}
+
 static int attach_and_detach(struct bpf_object *object, void *userdata, Error *e)
 {
-    const KernelPrograms *part = userdata;
+    const Probe *p = userdata;
     for (size_t i = 0; i < ELEMENTS(programs); i++) {
-        const struct bpf_program *program = bpf_object__find_program_by_name(object, programs[i].program);
-        if (programs[i].part != *part || !programs[i].pin || bpf_program__type(program) == BPF_PROG_TYPE_SOCK_OPS)
+        if (programs[i].part != p->part)
             continue;
-        struct bpf_link *link = bpf_program__attach(program);
-        if (!link)
+        const struct bpf_program *program = bpf_object__find_program_by_name(object, programs[i].program);
+        struct bpf_link *link = attach(program, programs[i].pin, p->cgroup);
+        if (!link && errno != 0)
             return object_error(e, -errno, bpf_program__section_name(program));
         bpf_link__destroy(link);
     }
     return 0;
 }
 
-int kernel_probe_part(KernelPrograms part, Error *e)
+int kernel_probe_part(KernelPrograms part, int cgroup, Error *e)
 {
     if (KERNEL_ON_DEMAND & (1u << part))
         return sources_probe(part, e);
     /* Its maps stay empty, so what it sees is nobody's. */
     const KernelConfig config = {.max_modules = 1, .without = ~(1u << part)};
-    return load(&config, attach_and_detach, &part, e);
+    Probe probe = {.part = part, .cgroup = cgroup};
+    return load(&config, attach_and_detach, &probe, e);
 }
 
 /* --- open and close --------------------------------------------------------------------------------------------------

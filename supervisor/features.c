@@ -78,7 +78,7 @@ const FeatureRow feature_rows[FEATURE_N] = {
                              "neither who sent a signal nor which syscall was denied is told", NULL, BPF_CAPS},
     [FEATURE_BPF_CONNECTIONS] =
         {"bpf-connections", NEED_BPF, FEATURE_BPF_CONTROL,
-         "sockops, cgroup_skb and iterators over sockets, by loading them",
+         "sockops, cgroup_skb and iterators over sockets, by loading them and attaching to a cgroup what hangs on one",
          "no connection is counted and no drain waits for any; ready = tcp takes a process that tries to connect",
          "drains are skipped, readiness is tried", BPF_CAPS},
     [FEATURE_BPF_UNIX] = {"bpf-unix", NEED_NOT, FEATURE_BPF_CONTROL,

@@ -2,11 +2,13 @@
 #include "supervisor/ground.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "supervisor/plan/bounds.h"
@@ -249,7 +251,7 @@ void ground_close(Host *h, bool clean)
     h->scope = scope_close(h->scope);
 }
 
-void ground_survey(const char *instance, Features *f)
+void ground_survey(const char *instance, Features *f, void (*inside)(void *userdata, int cgroup), void *userdata)
 {
     const ScopeConfig config = {.instance = instance, .config_dir = "/", .stop_usec = PUT_AWAY_USEC};
     _cleanup_(freep) char *name = xasprintf("bulkhead-%s", instance), *directory = NULL;
@@ -265,6 +267,9 @@ void ground_survey(const char *instance, Features *f)
         directory = r == 0 ? xstrdup(cgroup_tree_root(tree)) : NULL;
     }
     probe_tree(f, tree, &e);
+    _cleanup_fd_ int root = tree ? open(cgroup_tree_root(tree), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+    inside(userdata, root);
+    root = fd_close(root);
     if (tree && cgroup_tree_remove(tree, &e) < 0)
         log_warning("event=cleanup-failed reason=\"%s\"", error_message(&e));
     cgroup_tree_close(tree);

@@ -16,15 +16,17 @@ static json_t *number(uint64_t v)
 /* The sources, named as `track` names them. */
 static const struct {
     uint32_t bit;
+    KernelPrograms part; /* without which nobody counts it */
+    bool by_listener;    /* one that is shared hides whose it is */
     const char *name;
     size_t counters; /* of struct work_entry */
 } sources[] = {
-    {WORK_TRACK_CONNECTIONS, "connections", offsetof(struct work_entry, connections)},
-    {WORK_TRACK_REQUESTS, "requests", offsetof(struct work_entry, requests)},
-    {WORK_TRACK_UNIX, "unix", offsetof(struct work_entry, unix_streams)},
-    {WORK_TRACK_CALLS, "calls", offsetof(struct work_entry, calls)},
-    {WORK_TRACK_WRITES, "writes", offsetof(struct work_entry, writes)},
-    {WORK_TRACK_API, "api", offsetof(struct work_entry, api)},
+    {WORK_TRACK_CONNECTIONS, KERNEL_CONNECTIONS, true, "connections", offsetof(struct work_entry, connections)},
+    {WORK_TRACK_REQUESTS, KERNEL_CONNECTIONS, true, "requests", offsetof(struct work_entry, requests)},
+    {WORK_TRACK_UNIX, KERNEL_UNIX, false, "unix", offsetof(struct work_entry, unix_streams)},
+    {WORK_TRACK_CALLS, KERNEL_CALLS, false, "calls", offsetof(struct work_entry, calls)},
+    {WORK_TRACK_WRITES, KERNEL_WRITES, false, "writes", offsetof(struct work_entry, writes)},
+    {WORK_TRACK_API, KERNEL_CONTROL, false, "api", offsetof(struct work_entry, api)},
 };
 _Static_assert(ELEMENTS(sources) == WORK_SOURCES_N, "a row each");
 
@@ -72,13 +74,22 @@ static json_t *api_json(const Module *m, const struct work_counters *api)
     return entry_json(&w);
 }
 
+/* What somebody counts of all that its policy asks for. */
+static uint32_t counted(const Module *m, uint32_t track)
+{
+    for (size_t i = 0; i < ELEMENTS(sources); i++)
+        if (!kernel_has(m->ctx->kernel, sources[i].part) || (sources[i].by_listener && listeners_shared(m)))
+            track &= ~sources[i].bit;
+    return track;
+}
+
 json_t *measures_work(const Module *m)
 {
     struct work_entry w;
     struct work_counters api;
     bool by_itself = page_of_module(m, &api); /* the kernel's entry has it from here on */
-    if (!m->ctx->kernel || !kernel_has(m->ctx->kernel, KERNEL_CONNECTIONS) || listeners_shared(m) || !m->group ||
-        kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0 || !w.track)
+    if (!m->ctx->kernel || !m->group || kernel_work(m->ctx->kernel, group_id(m->group), &w) < 0 ||
+        !(w.track = counted(m, w.track)))
         return by_itself ? api_json(m, &api) : json_null();
     return entry_json(&w);
 }

@@ -187,7 +187,7 @@ static int load_programs(Host *h, KernelConfig *config, Error *e)
     FeatureId absent = first_absent_bpf(f);
     int r = absent == FEATURE_N ? kernel_open(config, &h->ctx.kernel, e) : feature_refuse(f, absent, e);
     if (r < 0 && optional) {
-        probe_kernel(f, config->btf_path, config->bpffs_path, config->instance);
+        probe_kernel(f, config->btf_path, config->bpffs_path, config->instance, config->modules_fd);
         config->without = probe_kernel_without(f);
         *e = (Error){0};
         if (feature_absent(f, FEATURE_BPF_CONTROL))

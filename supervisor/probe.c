@@ -183,7 +183,7 @@ static void note_result(Features *f, FeatureId id, int r, const Error *e)
     feature_note(f, id, r == 0, r == 0 ? NULL : error_message(e));
 }
 
-void probe_kernel(Features *f, const char *btf_path, const char *bpffs_path, const char *instance)
+void probe_kernel(Features *f, const char *btf_path, const char *bpffs_path, const char *instance, int cgroup)
 {
     Error e = {0};
     note_result(f, FEATURE_BTF, kernel_probe_btf(btf_path, &e), &e);
@@ -195,7 +195,7 @@ void probe_kernel(Features *f, const char *btf_path, const char *bpffs_path, con
         if (feature_absent(f, FEATURE_BTF) || feature_absent(f, FEATURE_BPFFS) || feature_absent(f, part_features[i]))
             continue;
         e = (Error){0};
-        note_result(f, part_features[i], kernel_probe_part((KernelPrograms)i, &e), &e);
+        note_result(f, part_features[i], kernel_probe_part((KernelPrograms)i, cgroup, &e), &e);
     }
     features_infer(f);
 }

@@ -11,8 +11,9 @@ void probe_calls(Features *f);
 void probe_tell_rooms(const Features *f);
 /* What the opened tree has; NULL: there is none, *why says why. */
 void probe_tree(Features *f, const CgroupTree *tree, const Error *why);
-/* What loading the programs takes, one by one; some 100 ms. Paths as in KernelConfig; `instance` names what is made. */
-void probe_kernel(Features *f, const char *btf_path, const char *bpffs_path, const char *instance);
+/* What loading the programs takes, one by one; some 100 ms. Paths as in KernelConfig; `instance` names what is made; to
+ * `cgroup`, a directory's descriptor, is attached what hangs on one (negative: nothing is). */
+void probe_kernel(Features *f, const char *btf_path, const char *bpffs_path, const char *instance, int cgroup);
 /* Notes that the programs are loaded but for those of `without` (1 << KERNEL_OOM …). */
 void probe_kernel_loaded(Features *f, unsigned without);
 /* Which parts' programs are not to be loaded: those found or declared absent. */

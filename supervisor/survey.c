@@ -8,6 +8,17 @@
 #include "supervisor/ground.h"
 #include "supervisor/probe.h"
 
+typedef struct Survey {
+    Features *features;
+    const char *btf_path, *bpffs_path, *instance;
+} Survey;
+
+static void probe_programs(void *userdata, int cgroup)
+{
+    const Survey *s = userdata;
+    probe_kernel(s->features, s->btf_path, s->bpffs_path, s->instance, cgroup);
+}
+
 static void probe_as_root(Features *f, const char *btf_path, const char *bpffs_path)
 {
     char instance[48];
@@ -19,8 +30,8 @@ static void probe_as_root(Features *f, const char *btf_path, const char *bpffs_p
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &signals, &before);
-    ground_survey(instance, f);
-    probe_kernel(f, btf_path, bpffs_path, instance);
+    Survey survey = {.features = f, .btf_path = btf_path, .bpffs_path = bpffs_path, .instance = instance};
+    ground_survey(instance, f, probe_programs, &survey);
     probe_view(f);
     (void)rmdir("/run/bulkhead"); /* only where no instance is */
     sigprocmask(SIG_SETMASK, &before, NULL);

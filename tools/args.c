@@ -166,8 +166,8 @@ static int take_option(Args *a, OptionId id, const char *value, Error *e)
 typedef struct Parse {
     int argc, at;
     char *const *argv;
-    unsigned given;    /* OPTION_BITs */
-    unsigned lettered; /* of them those given by their letter */
+    uint64_t given;    /* OPTION_BITs */
+    uint64_t lettered; /* of them those given by their letter */
     Args *args;
     Error *e;
 } Parse;

@@ -31,7 +31,7 @@ typedef struct Completion {
     CompleteWhat what;
     const Verb *verb;     /* NULL = none yet */
     const char *instance; /* as written, perhaps no valid one */
-    unsigned given;       /* OPTION_BITs of the words before */
+    uint64_t given;       /* OPTION_BITs of the words before */
     const char *word;     /* the last one ... */
     size_t keep;          /* ... of which this much stays as it is: "--instance=" */
     char **names;         /* the verb's words before this one; owned */

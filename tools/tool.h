@@ -56,8 +56,8 @@ typedef enum OptionId {
     OPTION_N
 } OptionId;
 
-#define OPTION_BIT(id) (1u << (id))
-_Static_assert(OPTION_N <= 32, "one bit each");
+#define OPTION_BIT(id) (UINT64_C(1) << (id))
+_Static_assert(OPTION_N <= 64, "one bit each");
 
 typedef struct Option {
     const char *name; /* without the dashes */
@@ -97,7 +97,7 @@ struct Verb {
     const char *name;
     const char *words; /* for the synopsis: "MODULE...", "[DIR]"; with a "--", a command line stands after it */
     size_t min_words, max_words;
-    unsigned options; /* OPTION_BITs besides those of every verb */
+    uint64_t options; /* OPTION_BITs besides those of every verb */
     bool pager;       /* its output may be long */
     const char *summary;
     const char *help; /* paragraphs and examples */

@@ -297,7 +297,7 @@ const Verb *verb_by_name(const char *name)
 
 bool verb_takes(const Verb *v, OptionId id)
 {
-    const unsigned everywhere = OPTION_BIT(OPTION_INSTANCE) | OPTION_BIT(OPTION_NO_PAGER) | OPTION_BIT(OPTION_HELP) |
+    const uint64_t everywhere = OPTION_BIT(OPTION_INSTANCE) | OPTION_BIT(OPTION_NO_PAGER) | OPTION_BIT(OPTION_HELP) |
                                 OPTION_BIT(OPTION_VERSION);
     return ((everywhere | v->options) & OPTION_BIT(id)) != 0;
 }

@@ -442,6 +442,7 @@ char *view_module(const json_t *m, const View *v)
     add_line(&b, "processes", pids_text(json_object_get(m, "pids")));
     add_line(&b, "waits", pressure_text(json_object_get(m, "pressure")));
     add_work(&b, json_object_get(m, "work"));
+    add_line(&b, "heartbeat", ago(member_number(m, "heartbeat_usec"), v->now, " ago"));
     _cleanup_(freep) char *how = view_last_exit(x), *when = ago(member_number(x, "time_usec"), v->now, " ago");
     if (how)
         add_line(&b, "last exit", when ? xasprintf("%s, %s", how, when) : xstrdup(how));

@@ -56,6 +56,30 @@ def test_stop_waits_for_a_call(daemon):
     d.stop()
 
 
+def test_what_the_kernel_can_count_is_told_without_the_rest(daemon):
+    """Calls and the program's own count, where the kernel has no part that could count connections."""
+    d = daemon.make(supervisor={"bpf": "optional"})
+    fifo = d.fifo("go")
+    d.add("m", {"module.exec": f"{helper('call')} {fifo}", "work.track": "connections, calls:call:tracked_work"})
+    d.add("own", {"module.exec": f"{helper('work')} hold {fifo} 2", "work.track": "api, requests"})
+    d.start(args=("--without", "bpf-connections"))
+    d.marks.wait("in-call")
+    d.marks.wait("begun")
+    w = settled(d, "m", started=1, in_flight=1)
+    assert list(w["sources"]) == ["calls"] and w["sources"]["calls"]["in_flight"] == 1, w
+    own = settled(d, "own", started=2, in_flight=2)
+    assert list(own["sources"]) == ["api"], own
+    assert re.search(r"^ *heartbeat: .* ago$", d.cli("status", "own", rc=0).out, re.M)
+    assert "heartbeat" not in d.cli("status", "m", rc=0).out
+    d.go(fifo)
+    d.go(fifo)
+    d.marks.wait("out-of-call")
+    d.marks.wait("ended")
+    settled(d, "m", completed=1, in_flight=0)
+    settled(d, "own", completed=2, in_flight=0)
+    d.stop()
+
+
 def test_killed_in_calls(daemon):
     d = daemon.make()
     fifo = d.fifo("go")

@@ -434,6 +434,26 @@ static void test_memory_is_given_back(void **state)
 #endif
 }
 
+/* A sandbox may let programs be loaded and not be attached: what hangs on a cgroup is tried on one. */
+static void test_parts_are_attached_to_be_tried(void **state)
+{
+    Live *l = live(state);
+    Error e = {0};
+    const int parts[] = {KERNEL_CONTROL, KERNEL_EXITS, KERNEL_CONNECTIONS};
+    for (size_t i = 0; i < ELEMENTS(parts); i++) {
+        assert_int_equal(kernel_probe_part((KernelPrograms)parts[i], l->modules_fd, &e), 0);
+        assert_int_equal(kernel_probe_part((KernelPrograms)parts[i], -EBADF, &e), 0);
+    }
+    _cleanup_fd_ int none = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(kernel_probe_part(KERNEL_EXITS, none, &e), 0);
+    assert_true(kernel_probe_part(KERNEL_CONNECTIONS, none, &e) < 0);
+    assert_non_null(strstr(error_message(&e), "sockops"));
+    /* Nothing of it is left there. */
+    uint32_t n = 1;
+    assert_int_equal(bpf_prog_query(l->modules_fd, BPF_CGROUP_SOCK_OPS, 0, NULL, NULL, &n), 0);
+    assert_int_equal(n, 0);
+}
+
 #define OPEN(name) cmocka_unit_test_setup_teardown(name, live_open, live_close)
 #define TREE(name) cmocka_unit_test_setup_teardown(name, live_tree, live_close)
 
@@ -452,6 +472,7 @@ int main(void)
         TREE(test_no_btf),
         TREE(test_no_bpffs),
         TREE(test_no_root),
+        TREE(test_parts_are_attached_to_be_tried),
         TREE(test_absurd_sizes_are_bounded),
         TREE(test_memory_is_given_back),
     };

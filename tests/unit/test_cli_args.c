@@ -280,6 +280,7 @@ static void test_tables(void **state)
     for (size_t i = 0; i < OPTION_N; i++)
         for (size_t k = i + 1; k < OPTION_N; k++) {
             assert_string_not_equal(options[i].name, options[k].name);
+            assert_int_equal(OPTION_BIT(i) & OPTION_BIT(k), 0);
             for (size_t v = 0; options[i].letter && options[i].letter == options[k].letter && v < verbs_n; v++)
                 assert_false(verb_takes(&verbs[v], (OptionId)i) && verb_takes(&verbs[v], (OptionId)k));
         }

@@ -128,6 +128,22 @@ static void test_reload(void **state)
     }
 }
 
+/* When a program that counts itself has last said that it gets on. */
+static void test_heartbeat(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"1699999990000000", "   heartbeat: 10s ago\n"},
+                                           {"1700000000000000", "   heartbeat: 0us ago\n"},
+                                           {"null", ""},
+                                           {"\"x\"", ""}};
+    for (size_t i = 0; i < ELEMENTS(cases); i++) {
+        _cleanup_(freep) char *module =
+            xasprintf("{\"name\":\"w\",\"state\":\"running\",\"heartbeat_usec\":%s}", cases[i][0]);
+        _cleanup_(freep) char *expected = xasprintf("w: running\n%s", cases[i][1]);
+        assert_view(view_module, module, 0, expected);
+    }
+}
+
 /* Counters of two sources under a closed gate: in the table, which spares columns that do not fit, and at length. */
 static void test_work(void **state)
 {
@@ -383,17 +399,12 @@ static void test_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status),
-        cmocka_unit_test(test_every_line_fits),
-        cmocka_unit_test(test_hook),
-        cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_module),
-        cmocka_unit_test(test_work),
-        cmocka_unit_test(test_explain_denied_syscall),
-        cmocka_unit_test(test_explain_states),
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_odd_documents),
-        cmocka_unit_test(test_host),
+        cmocka_unit_test(test_status),         cmocka_unit_test(test_every_line_fits),
+        cmocka_unit_test(test_hook),           cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_module),         cmocka_unit_test(test_heartbeat),
+        cmocka_unit_test(test_work),           cmocka_unit_test(test_explain_denied_syscall),
+        cmocka_unit_test(test_explain_states), cmocka_unit_test(test_events),
+        cmocka_unit_test(test_odd_documents),  cmocka_unit_test(test_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
