@@ -50,8 +50,8 @@ bool kernel_has(const Kernel *k, KernelPrograms part);
  * KernelConfig. */
 int kernel_probe_btf(const char *path, Error *e);
 int kernel_probe_bpffs(const char *path, const char *instance, Error *e);
-/* Loads and attaches the part's programs alone; what hangs on a cgroup, to `cgroup` (the descriptor of a directory), where
- * nobody is who would be counted. Negative: there is none, and it is loaded and no more. */
+/* Loads and attaches the part's programs alone; what hangs on a cgroup, to `cgroup` (the descriptor of a directory),
+ * where nobody is who would be counted. Negative: there is none, and it is loaded and no more. */
 int kernel_probe_part(KernelPrograms part, int cgroup, Error *e);
 
 /* Detaches and unpins everything, removes the instance's directory. */

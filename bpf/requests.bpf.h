@@ -15,9 +15,9 @@
 
 #include "bpf/count.bpf.h"
 
-/* A socket's storage, made where there is none; NULL for want of memory. Two segments of one handshake on two CPUs make it
- * at the same time, and the kernel answers the slower one with nothing, as if there were no memory: asked again, it finds
- * what the other has made. */
+/* A socket's storage, made where there is none; NULL for want of memory. Two segments of one handshake on two CPUs make
+ * it at the same time, and the kernel answers the slower one with nothing, as if there were no memory: asked again, it
+ * finds what the other has made. */
 static __always_inline struct conn_entry *conn_make(struct bpf_sock *sk)
 {
     struct conn_entry *c = bpf_sk_storage_get(&conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);

@@ -19,6 +19,6 @@ int ground_take_down_leftovers(Host *h, CgroupTree *tree, Error *e);
 int ground_clear(Host *h, Error *e);
 /* Gives it back: removed if `clean`, and a scope is waited for until systemd has put it away; else left as it is. */
 void ground_close(Host *h, bool clean);
-/* Notes what a tree has here, in the place where a daemon's would stand; made for that and taken away again. `inside` is
- * called while it is there, with the descriptor of its directory, negative where there is none. */
+/* Notes what a tree has here, in the place where a daemon's would stand; made for that and taken away again. `inside`
+ * is called while it is there, with the descriptor of its directory, negative where there is none. */
 void ground_survey(const char *instance, Features *f, void (*inside)(void *userdata, int cgroup), void *userdata);

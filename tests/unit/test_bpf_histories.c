@@ -219,7 +219,7 @@ typedef struct Crowd {
     int listeners[2]; /* plain, and TCP_DEFER_ACCEPT */
     int go;           /* an eventfd, readable once answers may be given */
     _Atomic bool open;
-    _Atomic unsigned connected, asked, answered, accepted, processed, cut;
+    _Atomic unsigned connected, asked, answered, accepted, processed, cut, again;
 } Crowd;
 
 static Crowd *crowd;
@@ -399,9 +399,10 @@ static int come_and_go(void *arg)
             continue;
         }
         close(c->fd);
-        if (c->rounds >= ROUNDS)
-            left--;
-        else if (!client_begin(ep, c))
+        bool over = c->rounds >= ROUNDS;
+        left -= over;
+        crowd->again += !over;
+        if (!over && !client_begin(ep, c))
             return 3;
     }
     return 0;
@@ -451,14 +452,17 @@ static void test_a_thousand_at_once_under_loss(void **state)
     pid_t workers[WORKERS], all = child_in("", come_and_go, NULL);
     for (int i = 0; i < WORKERS; i++)
         workers[i] = child_in("", work_off, NULL);
-    /* All have asked, none is answered. */
-    EVENTUALLY(sound(l) && requests(l).in_flight == CLIENTS);
-    assert_int_equal(counts(l).in_flight, CLIENTS);
-    assert_int_equal(counts(l).in_flight_peak, CLIENTS);
-    assert_int_equal(requests(l).in_flight_peak, CLIENTS);
-    assert_int_equal(requests(l).completed, 0);
-    assert_int_equal(requests(l).started - requests(l).errors, CLIENTS);
-    assert_int_equal(counts(l).started - counts(l).errors - counts(l).completed, CLIENTS);
+    /* All have asked, none is answered. Who was refused in between (a handshake whose segments were lost until the
+     * kernel gave it up) has come again, and the server may not know yet that the first of them has gone. */
+    EVENTUALLY(sound(l) && requests(l).in_flight >= CLIENTS);
+    struct work_counters r = requests(l), c = counts(l);
+    uint64_t most = CLIENTS + crowd->again;
+    print_message("%d at once, %u of them came again\n", CLIENTS, crowd->again);
+    assert_in_range(c.in_flight_peak, CLIENTS, most);
+    assert_in_range(r.in_flight_peak, CLIENTS, most);
+    assert_in_range(c.started, CLIENTS, most);
+    assert_in_range(r.started, CLIENTS, most);
+    assert_int_equal(r.completed, 0);
     crowd->open = true;
     assert_int_equal(write(crowd->go, &(uint64_t){1}, sizeof(uint64_t)), sizeof(uint64_t));
     /* From here on everything happens at any time, the end of a worker too. */
@@ -485,7 +489,8 @@ static void test_a_thousand_at_once_under_loss(void **state)
         close(crowd->listeners[i % 2]);
     }
     EVENTUALLY(sound(l) && requests(l).in_flight == 0 && counts(l).in_flight == 0);
-    struct work_counters r = requests(l), c = counts(l);
+    r = requests(l);
+    c = counts(l);
     print_message("%u connected, %u accepted; %u asked, %u processed, %u answered, %u cut off, %u workers killed\n",
                   crowd->connected, crowd->accepted, crowd->asked, crowd->processed, crowd->answered, crowd->cut,
                   killed);
