@@ -55,7 +55,7 @@ LIBS := -lseccomp -linih -lcgroup -lbpf -lelf -lz -lsystemd -ljansson -lcap
 TOOL_LIBS := $(LIBS) -lncursesw -ltinfo
 
 .DEFAULT_GOAL := all
-.PHONY: all man deps check test unit unit-binaries helpers integration san tsan vm vm-12 vm-13 soak ci demo bench lint format install uninstall deb deb-12 deb-13 clean help
+.PHONY: all man deps check coverage test unit unit-binaries helpers integration san tsan vm vm-12 vm-13 soak ci demo bench lint format install uninstall deb deb-12 deb-13 clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -181,6 +181,14 @@ tsan: $(TSANS) ## run under ThreadSanitizer what threads and processes do at onc
 san: tsan ## build with ASan and UBSan and run units and integration with it; ThreadSanitizer first
 	$(MAKE) SAN=1 unit integration
 
+# Of what decides when work may be cut off. COVERAGE_ARGS goes to pytest ("-k stop"), COVERED names other files.
+COVERED ?= supervisor/stop supervisor/drains.c supervisor/watch/work.c
+coverage: ## what the tests run of the drain and the phases of a stop, by file and line (gcov; root)
+	find build-cov -name '*.gcda' -delete 2>/dev/null || true
+	$(MAKE) B=build-cov CFLAGS='-O1 -g --coverage -fprofile-update=atomic' LDFLAGS=--coverage all helpers unit
+	tests/run-integration build-cov $(COVERAGE_ARGS)
+	tools/coverage build-cov $(COVERED)
+
 test: deps ## install what is missing, build, lint, run every test, again under sanitizers
 	$(MAKE) all
 	$(MAKE) lint
@@ -287,7 +295,7 @@ deb-12 deb-13: deb-%: # one of them
 	tools/build-deb $* $(B)/deb/$*
 
 clean: ## remove all that was built
-	rm -rf build build-san
+	rm -rf build build-san build-cov
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
