@@ -269,7 +269,6 @@ void ground_survey(const char *instance, Features *f, void (*inside)(void *userd
     probe_tree(f, tree, &e);
     _cleanup_fd_ int root = tree ? open(cgroup_tree_root(tree), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
     inside(userdata, root);
-    root = fd_close(root);
     if (tree && cgroup_tree_remove(tree, &e) < 0)
         log_warning("event=cleanup-failed reason=\"%s\"", error_message(&e));
     cgroup_tree_close(tree);
