@@ -215,9 +215,8 @@ soak: deps ## in both guests, stop servers under load 50 times instead of 5 (roo
 	$(MAKE) all
 	BULKHEAD_VM_TESTS=tests/vm/soak.py BULKHEAD_TEST_STOPS=$(or $(STOPS),50) tests/vm/run 12 13
 
-ci: ## test, then vm
-	$(MAKE) test
-	$(MAKE) vm
+ci: ## test and vm, beside each other (root)
+	tests/ci
 
 demo: deps ## install what is missing, build, and show the story in a minute (root)
 	$(MAKE) all $(HELPERS)
