@@ -134,7 +134,7 @@ def test_a_stop_wins_over_a_restart_that_is_under_way(daemon):
     d.add("x", {"module.exec": f"{helper('probe')} x"})
     d.add("part", {"module.exec": f"{helper('stubborn')}", "module.part_of": "x", "module.after": "x", "module.stop_timeout": "2s"})
     d.start()
-    d.wait("part", "running")
+    d.marks.wait("stubborn")  # before that it can be asked to end
     d.cli("restart", "--no-block", "x", rc=0)
     d.wait("part", lambda m: m["state"] in ("draining", "deleting"))
     d.cli("stop", "x", rc=0)
