@@ -207,6 +207,7 @@ def test_an_instance_that_does_not_start_fails_the_scale(daemon):
 def test_scales_at_once(daemon):
     """Down while it goes down, up again before it is down, and another number: the last one counts."""
     d = daemon({"worker": stubborn(6, module__stop_timeout=f"{int(2 * SLOW)}s")})
+    d.marks.wait("stubborn", 6)
     kept = d.module("worker@1")["pid"]
     down = in_background(d, "scale", "worker", "1")
     d.wait("worker@6", lambda m: m["leaving"] and m["state"] != "running")
@@ -227,6 +228,7 @@ def test_scales_at_once(daemon):
 
 def test_a_scale_that_is_not_waited_for(daemon):
     d = daemon({"worker": stubborn(3, module__stop_timeout="1s")})
+    d.marks.wait("stubborn", 3)
     d.cli("scale", "--no-block", "worker", "1", rc=0)
     late = d.cli("scale", "--timeout", "100ms", "worker", "1")
     assert late.rc == 4 and "it goes on" in late.err, late
@@ -236,6 +238,7 @@ def test_a_scale_that_is_not_waited_for(daemon):
 
 def test_a_shutdown_during_a_scale(daemon):
     d = daemon({"worker": stubborn(3, module__stop_timeout=f"{int(2 * SLOW)}s")})  # longer than a client takes to start
+    d.marks.wait("stubborn", 3)
     down = in_background(d, "scale", "worker", "1")
     d.wait("worker@3", lambda m: m["leaving"])
     end = in_background(d, "shutdown")
