@@ -116,16 +116,10 @@ static int control_api(struct control_request *r)
         return -2;
     s64 more = r->api.in_flight - w->api.in_flight, peak = r->api.in_flight_peak;
     __builtin_memcpy(&w->api, &r->api, sizeof w->api);
-    if (!(w->track & (w->track - 1)))
+    if (!several_tracked(w))
         return 0; /* the only source: the sum is its own */
     s64 n = __sync_fetch_and_add(&w->total.in_flight, more) + more;
-    if (n > peak)
-        peak = n;
-    for (int i = 0; i < 64; i++) {
-        s64 was = *(volatile s64 *)&w->total.in_flight_peak;
-        if (peak <= was || __sync_val_compare_and_swap(&w->total.in_flight_peak, was, peak) == was)
-            return 0;
-    }
+    peak_raise(&w->total, n > peak ? n : peak);
     return 0;
 }
 
