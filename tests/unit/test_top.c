@@ -5,17 +5,9 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/json_text.h"
 #include "tools/top.h"
 #include "tools/view.h"
-
-static json_t *json(const char *text)
-{
-    json_error_t e;
-    json_t *j = json_loads(text, 0, &e);
-    if (!j)
-        fail_msg("%d: %s", e.line, e.text);
-    return j;
-}
 
 #define WORK(completed, in_flight, gate, slots)                                                            \
     "{\"started\":9,\"completed\":" completed ",\"errors\":0,\"in_flight\":" in_flight ",\"gate\":\"" gate \

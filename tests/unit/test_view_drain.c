@@ -8,18 +8,10 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "tests/unit/json_text.h"
 #include "tools/view.h"
 
 static const uint64_t NOW = 1700000000ull * USEC_PER_SEC;
-
-static json_t *json(const char *text)
-{
-    json_error_t e;
-    json_t *j = json_loads(text, 0, &e);
-    if (!j)
-        fail_msg("%d: %s", e.line, e.text);
-    return j;
-}
 
 static void progress(void **state)
 {

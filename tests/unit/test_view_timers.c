@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "tests/unit/json_text.h"
 #include "tools/view.h"
 
 static const uint64_t NOW = 1700000000ull * USEC_PER_SEC; /* Tue 2023-11-14 22:13:20 UTC */
@@ -40,15 +41,6 @@ static int utc(void **state)
     setenv("TZ", "UTC", 1);
     tzset();
     return 0;
-}
-
-static json_t *json(const char *text)
-{
-    json_error_t e;
-    json_t *j = json_loads(text, 0, &e);
-    if (!j)
-        fail_msg("%d:%d: %s", e.line, e.column, e.text);
-    return j;
 }
 
 static void soonest_first_and_who_has_none_is_left_out(void **state)
