@@ -6,6 +6,7 @@
  * there. Whether the owner lives is asked of the kernel: in the leaf, and born before it took the slot, or the pid is
  * somebody else's by now. */
 #include "supervisor/run/page.h"
+#include "supervisor/run/view.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -157,7 +158,8 @@ int page_open(Generation *g, Page **ret, Error *e)
     *p = (Page){.generation = g, .page = -EBADF, .control = -EBADF};
     snprintf(p->name, sizeof p->name, "%llu.%llu", (unsigned long long)g->module->serial,
              (unsigned long long)g->number);
-    p->variable = xasprintf(BULKHEAD_WORK_VARIABLE "=/run/bulkhead/%s/work/%s", g->module->ctx->instance, p->name);
+    p->variable =
+        xasprintf(BULKHEAD_WORK_VARIABLE "=/run/bulkhead/%s/" VIEW_WORK_NAME "/%s", g->module->ctx->instance, p->name);
     struct bulkhead_work_page *page = new0(struct bulkhead_work_page);
     *page = (struct bulkhead_work_page){
         .magic = BULKHEAD_WORK_MAGIC,
